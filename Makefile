@@ -1,0 +1,53 @@
+# Everything happens in .venv, which these targets make and keep up to date by themselves.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# One thread per process: more of them slow small networks down on a busy machine.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test lint types peers clean
+
+help:
+	@echo "make demo    install, then film a fleet in a warehouse over a lossy radio (runs/demo)"
+	@echo "make test    install, then run the tests"
+	@echo "make setup   install only; afterwards $(BIN)/agentsc works"
+	@echo "make lint    ruff"
+	@echo "make types   mypy"
+	@echo "make peers   install the libraries we compare with, and run the comparisons"
+	@echo "make clean   remove $(VENV)"
+
+$(VENV)/.setup: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[film]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.setup
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.dev
+	$(PIP) -e '.[peers]'
+	@touch $@
+
+setup: $(VENV)/.setup
+
+demo: setup
+	rm -rf runs/demo
+	$(BIN)/agentsc run --scenario warehouse --agents 12 --link gilbert-elliott:p=0.05,r=0.2 --seed 1 \
+		--out runs/demo --record runs/demo/film.mp4
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+peers: $(VENV)/.peers
+	$(BIN)/python -m pytest --override-ini addopts= tests/peers
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Where agents live: blocks in this process, or in Ray actors; the results are the same."""

@@ -1,0 +1,180 @@
+"""A fleet: all blocks of agents and the core that serves them, behind one interface.
+
+Per message round the driver gathers what every block wants sampled, asks the core once, and
+scatters the samples: gather → infer → scatter. Requests are joined in a fixed order and every
+row's result depends on that row alone, so it does not matter how agents are spread over hosts.
+"""
+
+from __future__ import annotations
+
+import os
+
+# A library that spins on every core makes a small matrix product a hundred times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace, Variant
+from policies.requests import Peers, SampleReply, SampleRequest
+
+if TYPE_CHECKING:
+    from policies.core import DiffusionCore
+
+Floats = NDArray[np.float32]
+
+
+class Fleet(Protocol):
+    """All agents of all lanes."""
+
+    def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
+        """One message round: listen, and when ``deciding`` imagine and propose; then speak."""
+
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        """Commands [lane, agent, 2]."""
+
+    def retire(self, active: NDArray[np.bool_]) -> None:
+        """Only lanes marked in ``active`` [lane] go on."""
+
+    def trace(self, tick: int) -> Trace | None:
+        """What to show of all agents."""
+
+    def beliefs(self) -> list[Beliefs]:
+        """Beliefs formed since the last call."""
+
+    def counters(self) -> Counters:
+        """Sums over blocks."""
+
+    def network(self) -> tuple[float, int]:
+        """Seconds in network forward passes and number of calls so far."""
+
+    def close(self) -> None:
+        """Release what was started."""
+
+
+def split(agents: int, hosts: int) -> list[NDArray[np.int64]]:
+    """Agent ids of each host: contiguous, as even as can be."""
+    return [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
+
+
+def make_core(setup: Setup, weights: str | None, device: str) -> DiffusionCore:
+    """The core of a run; on the CPU it computes on one thread, where results are reproducible."""
+    import torch
+
+    from policies.core import load_core
+
+    torch.set_num_threads(1)
+    return load_core(setup.vehicle, setup.world.obstacles, {setup.prior: weights}, device)
+
+
+class LocalFleet:
+    """Everything in this process; one block holds all agents."""
+
+    def __init__(self, variant: Variant, setup: Setup, weights: str | None, device: str) -> None:
+        self.core = make_core(setup, weights, device) if variant.needs_network else None
+        self.block: Block = variant.block(setup, range(setup.world.agents))
+
+    def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
+        self.block.listen(inbox, clock)
+        sampled = None
+        if deciding:
+            asked = self.block.imagine(clock)
+            sampled = self._sample(self.block.propose(self._sample(asked), clock))
+        return self.block.speak(sampled, clock)
+
+    def _sample(self, request: SampleRequest | None) -> SampleReply | None:
+        if request is None:
+            return None
+        assert self.core is not None
+        return self.core.sample(request)
+
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        return self.block.act(position, velocity, proximity, tick)
+
+    def retire(self, active: NDArray[np.bool_]) -> None:
+        self.block.active = active
+
+    def trace(self, tick: int) -> Trace | None:
+        return self.block.trace(tick)
+
+    def beliefs(self) -> list[Beliefs]:
+        formed, self.block.formed = self.block.formed, []
+        return formed
+
+    def counters(self) -> Counters:
+        return self.block.counters
+
+    def network(self) -> tuple[float, int]:
+        return (self.core.network_s, self.core.calls) if self.core else (0.0, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def join_requests(requests: Sequence[SampleRequest | None]) -> tuple[SampleRequest | None, list[slice]]:
+    """Several hosts' requests as one, and which rows are whose."""
+    sizes = [0 if r is None else len(r.context) for r in requests]
+    ends = np.cumsum(sizes)
+    slices = [slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)]
+    some = [r for r in requests if r is not None]
+    if not some:
+        return None, slices
+    first = some[0]
+    if len(some) == 1:
+        return first, slices
+
+    def stack(get: Callable[[SampleRequest], Any]) -> Any:
+        return np.concatenate([get(r) for r in some])
+
+    context = replace(
+        first.context, **{n: stack(lambda r, n=n: getattr(r.context, n)) for n in ("origin", "axis", "nominal", "features")}
+    )
+    peers = None
+    if first.peers is not None:
+        names = ("discs", "radius", "weight", "clearance")
+        peers = Peers(*(stack(lambda r, n=n: getattr(r.peers, n)) for n in names))
+    heat = stack(lambda r: np.broadcast_to(np.asarray(r.temperature, np.float32), (len(r.context),)))
+    joined = replace(
+        first,
+        context=context,
+        keys=stack(lambda r: r.keys),
+        warm=None if first.warm is None else stack(lambda r: r.warm),
+        peers=peers,
+        temperature=heat,
+    )
+    return joined, slices
+
+
+def part_of(reply: SampleReply | None, rows: slice) -> SampleReply | None:
+    """One host's share of a joint reply."""
+    if reply is None or rows.start == rows.stop:
+        return None
+    return SampleReply(reply.control[rows], None if reply.cost is None else reply.cost[rows], reply.network_s)
+
+
+def inbox_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
+    """What the radios of agents ``ids`` (contiguous) received."""
+    mine = (inbox.receiver >= ids[0]) & (inbox.receiver <= ids[-1])
+    packet = inbox.packet[mine]
+    kept, renumbered = np.unique(packet, return_inverse=True)
+    return Deliveries(
+        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine], inbox.arrival_s[mine],
+        renumbered.astype(np.int32), inbox.payload[kept], inbox.payload_bits[kept],
+    )  # fmt: skip
+
+
+def join_packets(parts: Sequence[Packets]) -> Packets:
+    """All hosts' packets in the order (lane, sender), as one block would have sent them."""
+    some = [p for p in parts if len(p.lane)]
+    if not some:
+        return parts[0]
+    width = max(p.data.shape[1] for p in some)
+    lane, sender = np.concatenate([p.lane for p in some]), np.concatenate([p.sender for p in some])
+    data = np.concatenate([np.pad(p.data, ((0, 0), (0, width - p.data.shape[1]))) for p in some])
+    order = np.lexsort((sender, lane))
+    return Packets(lane[order], sender[order], data[order], np.concatenate([p.bits for p in some])[order])

@@ -1,0 +1,172 @@
+"""The fleet on Ray: blocks of agents in host actors, one core actor that serves them all.
+
+Host actors hold only arrays and protocol state; torch is imported by the core actor alone.
+Calls carry the round's number and the driver waits for each stage, so actors never see rounds
+out of order.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Any
+
+# Before Ray is imported: its token authentication stays on, with a token of our own.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from agentsc.actors.fleet import inbox_of, join_packets, join_requests, make_core, part_of, split
+from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
+from policies.requests import SampleReply, SampleRequest
+
+Floats = NDArray[np.float32]
+
+
+@ray.remote(num_cpus=0)
+class HostActor:
+    """A block of agents; a thin shell around the protocol's state machine."""
+
+    def __init__(self, variant: Variant, setup: Setup, ids: NDArray[np.int64]) -> None:
+        self.block = variant.block(setup, ids.tolist())
+
+    def listen(self, inbox: Deliveries, clock: int, deciding: bool) -> SampleRequest | None:
+        """Take packets in; when deciding, say what to sample about peers."""
+        self.block.listen(inbox, clock)
+        return self.block.imagine(clock) if deciding else None
+
+    def propose(self, imagined: SampleReply | None, clock: int) -> SampleRequest | None:
+        """Say what to sample for the block's own plans."""
+        return self.block.propose(imagined, clock)
+
+    def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
+        """Decide and say what has to be said."""
+        return self.block.speak(sampled, clock)
+
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        """Commands of this block."""
+        return self.block.act(position, velocity, proximity, tick)
+
+    def retire(self, active: NDArray[np.bool_]) -> None:
+        """Only these lanes go on."""
+        self.block.active = active
+
+    def report(self, tick: int) -> tuple[Trace | None, list[Beliefs], Counters]:
+        """For recorders and metrics."""
+        formed, self.block.formed = self.block.formed, []
+        return self.block.trace(tick), formed, self.block.counters
+
+
+@ray.remote(num_cpus=0)
+class CoreActor:
+    """The diffusion core; a thin shell."""
+
+    def __init__(self, setup: Setup, weights: str | None, device: str) -> None:
+        self.core = make_core(setup, weights, device)
+
+    def sample(self, request: SampleRequest) -> tuple[SampleReply, float, int]:
+        """Samples, and the running totals of network time and calls."""
+        reply = self.core.sample(request)
+        return reply, self.core.network_s, self.core.calls
+
+
+class RayFleet:
+    """Agents spread over ``hosts`` actors."""
+
+    def __init__(self, variant: Variant, setup: Setup, weights: str | None, device: str, hosts: int) -> None:
+        self._started_ray = not ray.is_initialized()
+        if self._started_ray:
+            environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+            ray.init(
+                include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+                runtime_env={"env_vars": environment},
+            )  # fmt: skip
+        self.ids = split(setup.world.agents, hosts)
+        shared = ray.put(setup)
+        gpus = 1 if device == "cuda" else 0
+        self.core: Any = (
+            CoreActor.options(num_gpus=gpus).remote(shared, weights, device) if variant.needs_network else None  # type: ignore[attr-defined]
+        )
+        self.hosts: list[Any] = [HostActor.remote(variant, shared, ids) for ids in self.ids]  # type: ignore[attr-defined]
+        self._network = (0.0, 0)
+        self._formed: list[Beliefs] = []
+
+    def _sample(self, requests: list[SampleRequest | None]) -> list[SampleReply | None]:
+        joined, rows = join_requests(requests)
+        if joined is None:
+            return [None] * len(requests)
+        reply, *totals = ray.get(self.core.sample.remote(joined))
+        self._network = (totals[0], totals[1])
+        return [part_of(reply, part) for part in rows]
+
+    def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
+        parts = [inbox_of(inbox, ids) for ids in self.ids]
+        asked = ray.get([h.listen.remote(part, clock, deciding) for h, part in zip(self.hosts, parts, strict=True)])
+        sampled: list[SampleReply | None] = [None] * len(self.hosts)
+        if deciding:
+            imagined = self._sample(asked)
+            wanted = ray.get([h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)])
+            sampled = self._sample(wanted)
+        return join_packets(
+            ray.get([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
+        )
+
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        calls = [
+            host.act.remote(position[:, ids], velocity[:, ids], proximity[:, ids], tick)
+            for host, ids in zip(self.hosts, self.ids, strict=True)
+        ]
+        return np.concatenate(ray.get(calls), axis=1)
+
+    def retire(self, active: NDArray[np.bool_]) -> None:
+        ray.get([host.retire.remote(active) for host in self.hosts])
+
+    def trace(self, tick: int) -> Trace | None:
+        reports = ray.get([host.report.remote(tick) for host in self.hosts])
+        for _, formed, _ in reports:
+            self._formed += formed
+        traces = [trace for trace, _, _ in reports if trace is not None]
+        if not traces:
+            return None
+        return Trace(np.concatenate([t.plan for t in traces], 1), np.concatenate([t.pending for t in traces], 1))
+
+    def beliefs(self) -> list[Beliefs]:
+        self._formed += [b for _, formed, _ in ray.get([h.report.remote(0) for h in self.hosts]) for b in formed]
+        formed, self._formed = self._formed, []
+        return _distinct(formed)
+
+    def counters(self) -> Counters:
+        every = [counters for _, _, counters in ray.get([host.report.remote(0) for host in self.hosts])]
+        return Counters(*(np.sum([getattr(c, name) for c in every], axis=0) for name in Counters.__annotations__))
+
+    def network(self) -> tuple[float, int]:
+        return self._network
+
+    def close(self) -> None:
+        if self._started_ray:
+            ray.shutdown()
+        else:
+            for actor in [*self.hosts, *([self.core] if self.core else [])]:
+                ray.kill(actor)
+
+
+def _distinct(formed: list[Beliefs]) -> list[Beliefs]:
+    """Each belief once: hosts that heard the same packets regenerate the same samples."""
+    seen: set[tuple[int, int, int, bytes]] = set()
+    result = []
+    for belief in formed:
+        marks = [
+            (int(lane), int(agent), belief.tick, samples.tobytes())
+            for lane, agent, samples in zip(belief.lane, belief.agent, belief.samples, strict=True)
+        ]
+        fresh = np.array([mark not in seen for mark in marks], bool)
+        seen.update(marks)
+        if fresh.any():
+            result.append(Beliefs(belief.lane[fresh], belief.agent[fresh], belief.tick, belief.samples[fresh]))
+    return result

@@ -1,0 +1,1 @@
+"""Baselines that use the same arena, links and metrics, one file each."""

@@ -1,0 +1,253 @@
+"""The command line. Imports nothing heavy before a command needs it.
+
+Exit status: 0 done; 2 bad usage or configuration, one sentence on stderr and nothing started;
+1 failure at run time. With ``--json`` stdout holds exactly one JSON value; everything else goes
+to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agentsc.experiment.run import RunResult
+
+app = typer.Typer(
+    name="agentsc",
+    help="Fleets of agents that coordinate by exchanging diffusion-based intents over lossy radio links.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on stdout.")]
+Config = Annotated[Path | None, typer.Argument(help="YAML file with the keys that differ from the defaults.")]
+Scenario = Annotated[str | None, typer.Option(help="Scenario, see: agentsc list scenarios.")]
+Map = Annotated[Path | None, typer.Option(help="MovingAI .map file (chooses the scenario movingai).")]
+Scen = Annotated[Path | None, typer.Option(help="MovingAI .scen file with start and goal pairs for the map.")]
+Agents = Annotated[int | None, typer.Option(help="Number of agents.")]
+ProtocolName = Annotated[str | None, typer.Option(help="Protocol, see: agentsc list protocols.")]
+Link = Annotated[str | None, typer.Option(help="Radio, e.g. gilbert-elliott:p=0.05,r=0.2+delay:ms=150.")]
+Episodes = Annotated[int | None, typer.Option(help="Lanes to run.")]
+Seed = Annotated[int | None, typer.Option(help="Key of all randomness.")]
+Ticks = Annotated[int | None, typer.Option(help="Time limit in control steps.")]
+Backend = Annotated[str | None, typer.Option(help="local or ray; the results are identical.")]
+Hosts = Annotated[int | None, typer.Option(help="Host actors with backend ray.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or auto.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key.")]
+Episode = Annotated[int | None, typer.Option(help="Recorded lane; the first one by default.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty; by default one under runs/.")]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    # A pipe or a file has no width of its own: one that does not fold the tables.
+    return console if console.is_terminal else Console(stderr=stderr, width=118)
+
+
+def _emit(value: Any) -> None:
+    from agentsc.experiment.store import dumps
+
+    typer.echo(dumps(value))
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from agentsc import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="One kind, e.g. scenarios; all by default.")] = None,
+    json: Json = False,
+) -> None:
+    """List scenarios, protocols, links, priors, solvers and other plug-ins."""
+    from agentsc.catalog import KINDS, listing
+
+    found = {name: listing(name) for name in ([kind] if kind else KINDS)}
+    if json:
+        _emit(found[kind] if kind else found)
+        return
+    from rich.table import Table
+
+    console = _console()
+    for name, rows in found.items():
+        if not rows:
+            typer.echo(f"{name}: none in this version", err=kind is None)
+            continue
+        title = f"{name}: {KINDS[name].description}"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for column in ("name", "description", "parameters"):
+            table.add_column(column, no_wrap=column == "name", style="bold" if column == "name" else "")
+        for row in rows:
+            parameters = ", ".join(_parameter(key, facts) for key, facts in row["parameters"].items())
+            table.add_row(row["name"], row["description"], parameters)
+        console.print(table)
+        console.print()
+
+
+def _parameter(name: str, facts: dict[str, Any]) -> str:
+    return name if facts["required"] else f"{name}={facts.get('default')}"
+
+
+@app.command()
+def run(
+    config: Config = None,
+    scenario: Scenario = None,
+    map: Map = None,
+    scen: Scen = None,
+    agents: Agents = None,
+    protocol: ProtocolName = None,
+    link: Link = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    ticks: Ticks = None,
+    backend: Backend = None,
+    hosts: Hosts = None,
+    device: Device = None,
+    set: Set = None,
+    out: Out = None,
+    record: Annotated[Path | None, typer.Option(help="Also make a film or a still there.")] = None,
+    view: Annotated[bool, typer.Option("--view", help="Watch in a window; results do not change.")] = False,
+    json: Json = False,
+) -> None:
+    """Run an experiment; write a run folder and print a summary."""
+    from agentsc.experiment.progress import Display
+    from agentsc.experiment.run import run as call
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            config, scenario=scenario, map=map, scen=scen, agents=agents, protocol=protocol, link=link,
+            episodes=episodes, seed=seed, ticks=ticks, backend=backend, hosts=hosts, device=device,
+            set=set or (), out=out, record=record, view=view, progress=display.run,
+        )  # fmt: skip
+    if json:
+        _emit(result.data)
+    else:
+        _print_summary(result)
+
+
+def _print_summary(result: RunResult) -> None:
+    from agentsc.experiment.table import summary_table, timing_line
+
+    console = _console()
+    console.print(summary_table(result.data, width=console.width))
+    lines = [timing_line(result.data), f"digest {result.digest}", f"run folder {result.folder}"]
+    if result.film is not None:
+        lines.append(f"film {result.film}")
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def view(
+    target: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder, or YAML.")] = None,
+    episode: Episode = None,
+    scenario: Scenario = None,
+    map: Map = None,
+    scen: Scen = None,
+    agents: Agents = None,
+    protocol: ProtocolName = None,
+    link: Link = None,
+    seed: Seed = None,
+    ticks: Ticks = None,
+    backend: Backend = None,
+    hosts: Hosts = None,
+    device: Device = None,
+    set: Set = None,
+    out: Out = None,
+) -> None:
+    """Replay a run folder in a window, or watch a new run and then replay it."""
+    from agentsc.experiment.progress import Display
+    from agentsc.experiment.watch import view as call
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            target, episode=episode, scenario=scenario, map=map, scen=scen, agents=agents, protocol=protocol,
+            link=link, seed=seed, ticks=ticks, backend=backend, hosts=hosts, device=device,
+            set=set or (), out=out, progress=display.run,
+        )  # fmt: skip
+    if result is not None:
+        _print_summary(result)
+
+
+@app.command()
+def record(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Film or still: .mp4, .gif or .png.")],
+    episode: Episode = None,
+    moment: Annotated[float | None, typer.Option(help="When, s; for a still.")] = None,
+    agent: Annotated[int | None, typer.Option(help="An agent to bring out.")] = None,
+    fps: Annotated[int | None, typer.Option(min=1, help="Frames per second.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Seconds of the run per second of film.")] = None,
+) -> None:
+    """Make a film or a still of a run, without a display."""
+    from agentsc.experiment.progress import Display
+    from agentsc.experiment.watch import record as call
+
+    with Display(_console(stderr=True)) as display:
+        made = call(
+            folder, out, episode=episode, moment_s=moment, selected=agent, fps=fps, speed=speed,
+            progress=lambda done, total: display.stage("frames", done, total, {}),
+        )  # fmt: skip
+    typer.echo(f"film {made}", err=True)
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="What to train, see: agentsc list presets.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Weights file; by default the shipped one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+) -> None:
+    """Make demonstrations, train a prior on them, write weights and a model card."""
+    from agentsc.experiment.progress import Display
+    from policies.trajectory.train import train as call
+
+    with Display(_console(stderr=True)) as display:
+        card = call(preset, device=device, out=out, resume=resume, steps=steps, progress=display.stage)
+    _emit(card)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this installation can do; status 1 if the main job would not run."""
+    from agentsc.experiment.doctor import doctor as call
+
+    report = call()
+    if json:
+        _emit(report)
+    else:
+        for row in report["checks"]:
+            mark = "ok     " if row["ok"] else "MISSING" if row["needed"] else "absent "
+            typer.echo(f"{mark}  {row['name']:<8}  {row['detail']}")
+    if not report["ok"]:
+        raise typer.Exit(1)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Console script: run a command; turn `ConfigError` into one sentence and exit status 2."""
+    from envs.errors import ConfigError
+
+    try:
+        app(arguments)
+    except ConfigError as error:
+        typer.echo(f"agentsc: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

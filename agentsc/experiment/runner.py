@@ -1,0 +1,315 @@
+"""The loop: lanes advance together, tick by tick; the one place where everything meets.
+
+world → (what radios delivered) → fleet → (packets) → medium, several rounds per tick; then the
+fleet's commands move the world, and recorders are told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.actors.fleet import Fleet, LocalFleet
+from agentsc.experiment.config import RunConfig
+from agentsc.experiment.log import Progress, ProgressCallback, RunLog
+from agentsc.links.medium import AgeOfInformation, Medium, Packets
+from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
+from agentsc.view.recording import PACKET, Sink, packet_rows
+from envs.arena import Arena, Step
+from envs.errors import ConfigError
+from envs.navigation import NavigationGrid
+from envs.world import World
+
+MAX_ROUNDS = 1 << 16
+"""A packet's round counter has sixteen bits; an episode must not outlive it."""
+
+
+def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
+    """The fleet where the configuration wants it."""
+    weights, device = config.prior.weights, config.device
+    if config.backend == "ray":
+        from agentsc.actors.ray_fleet import RayFleet
+
+        return RayFleet(variant, setup, weights, device, config.hosts)
+    return LocalFleet(variant, setup, weights, device)
+
+
+def run_lanes(
+    config: RunConfig,
+    world: World,
+    *,
+    progress: ProgressCallback | None = None,
+    recorder: Mapping[int, Sink] | None = None,
+) -> RunLog:
+    """Run all lanes of a world to their ends.
+
+    Args:
+        config: resolved. world: built from it.
+        progress: called after every tick.
+        recorder: lane index → where its ticks are sent.
+
+    Raises:
+        ConfigError: the episode is longer than a packet's round counter.
+    """
+    rounds = config.rounds_per_tick
+    if world.max_ticks * rounds >= MAX_ROUNDS:
+        raise ConfigError(
+            f"ticks must be below {MAX_ROUNDS // rounds} with {rounds} rounds per tick, got {world.max_ticks} "
+            "(a packet's round counter has 16 bits)"
+        )
+    variant = PROTOCOLS.create(config.protocol.name, **config.protocol.parameters)
+    setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed)
+    fleet = make_fleet(config, variant, setup)
+    try:
+        return _Run(config, world, fleet, recorder or {}, progress).go()
+    finally:
+        fleet.close()
+
+
+class _Run:
+    """The state of one call of `run_lanes`."""
+
+    def __init__(
+        self, config: RunConfig, world: World, fleet: Fleet, sinks: Mapping[int, Sink], progress: ProgressCallback | None
+    ) -> None:
+        self.config, self.world, self.fleet, self.sinks, self.progress = config, world, fleet, sinks, progress
+        self.rounds = config.rounds_per_tick
+        self.arena = Arena(world)
+        round_s = world.dt / self.rounds
+        self.medium = Medium(config.link, config.seed, world.episodes, world.agents, round_s)
+        self.age = AgeOfInformation(world.lanes, world.agents, round_s)
+        self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
+        self.active = np.ones(world.lanes, bool)
+        self.spoke = np.zeros(world.lanes, np.int64)
+        self.beliefs: list[Beliefs] = []
+        self.shown: dict[tuple[int, int], tuple[int, NDArray[np.float32]]] = {}
+        self.round_ms: list[float] = []
+        grid = NavigationGrid(world.obstacles, world.radius, world.cell, extent=world.bounds)
+        shortest = grid.lengths(world.starts.reshape(-1, 2), world.goals.reshape(-1, 2))
+        lanes, agents = world.lanes, world.agents
+        self.log = RunLog(
+            episodes=world.episodes,
+            dt=world.dt,
+            radius=world.radius,
+            separation=world.separation,
+            goal_tolerance=world.goal_tolerance,
+            positions=np.empty((lanes, world.max_ticks + 1, agents, 2), np.float32),
+            goals=world.goals,
+            starts=world.starts,
+            finish_tick=np.full(lanes, -1, np.int64),
+            at_goal=np.zeros((lanes, agents), bool),
+            min_pair=np.full(lanes, np.inf),
+            collisions=np.zeros((lanes, agents), np.int64),
+            obstacle_hits=np.zeros((lanes, agents), np.int64),
+            shortest=shortest.reshape(lanes, agents).astype(np.float64),
+        )
+        self.ages: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        self.age_sum, self.age_count = np.zeros(lanes), np.zeros(lanes)
+
+    def go(self) -> RunLog:
+        """All ticks."""
+        log, world, arena = self.log, self.world, self.arena
+        log.positions[:, 0] = arena.position
+        touching = np.zeros(log.at_goal.shape, bool)
+        scraping = touching.copy()
+        tick = 0
+        for tick in range(world.max_ticks):
+            sent = self._exchange(tick)
+            command = self.fleet.act(arena.position, arena.velocity, self.proximity, tick)
+            step = arena.step(command)
+            self.proximity = nearest(arena.position)
+            log.positions[:, tick + 1] = arena.position
+            live = self.active[:, None]
+            log.min_pair = np.where(self.active, np.minimum(log.min_pair, step.closest), log.min_pair)
+            log.collisions += step.hit & ~touching & live
+            log.obstacle_hits += step.crashed & ~scraping & live
+            touching, scraping = step.hit, step.crashed
+            log.at_goal = np.where(live, step.at_goal, log.at_goal)
+            self._tell(tick, step, sent)
+            self._finish(tick, step)
+            self._report(tick)
+            if not self.active.any():
+                break
+        log.positions = log.positions[:, : tick + 2]
+        self._collect(tick + 1)
+        return log
+
+    def _exchange(self, tick: int) -> list[tuple[int, Packets]]:
+        """The message rounds of one tick; packets of ended lanes are never offered."""
+        sent = []
+        for number in range(self.rounds):
+            clock = tick * self.rounds + number
+            inbox = self.medium.deliver(clock)
+            self.age.update(inbox, clock)
+            began = time.perf_counter()
+            packets = self.fleet.round(inbox, clock, deciding=number == 0)
+            if number == 0:
+                self.round_ms.append(1e3 * (time.perf_counter() - began))
+            self.medium.transmit(packets, clock)
+            self.spoke += np.bincount(packets.lane, minlength=len(self.spoke))
+            if self.sinks:
+                sent += [(clock, packets)]
+                self._keep_transmissions(clock, packets)
+        if self.sinks or tick % 8 == 0:
+            self._note_beliefs()
+        return sent
+
+    def _keep_transmissions(self, clock: int, packets: Packets) -> None:
+        if clock % self.rounds == 0:
+            self.flown: dict[int, list[NDArray]] = {lane: [] for lane in self.sinks}
+        for lane in self.sinks:
+            flown = self.medium.transmissions(lane)
+            if len(flown.packet):
+                sections = packets.data[flown.packet, 0] >> 4
+                self.flown[lane].append(
+                    packet_rows(
+                        tick=clock // self.rounds, sender=flown.sender, receiver=flown.receiver, sections=sections,
+                        bits=flown.bits, sent_s=flown.sent_s, arrival_s=flown.arrival_s,
+                    )  # fmt: skip
+                )
+
+    def _note_beliefs(self) -> None:
+        for belief in self.fleet.beliefs():
+            self.beliefs.append(belief)
+            for lane, agent, samples in zip(belief.lane, belief.agent, belief.samples, strict=True):
+                self.shown[int(lane), int(agent)] = (belief.tick, samples)
+
+    def _tell(self, tick: int, step: Step, sent: list[tuple[int, Packets]]) -> None:
+        """Recorders see what a watcher would: committed plans, beliefs, packets, distances."""
+        lanes = [lane for lane in self.sinks if self.active[lane]]
+        if not lanes:
+            return
+        trace = self.fleet.trace(tick + 1)
+        agents, dt = self.world.agents, self.world.dt
+        for lane in lanes:
+            rows = self.flown[lane]
+            packets = np.concatenate(rows) if rows else np.empty(0, PACKET)
+            bits = np.zeros(agents, np.int64)
+            for _, p in sent:
+                mine = p.lane == lane
+                np.add.at(bits, p.sender[mine], p.bits[mine])
+            beliefs, age = self._beliefs_of(lane, tick)
+            self.sinks[lane].record(
+                tick=tick,
+                position=self.arena.position[lane],
+                plans=None if trace is None else trace.plan[lane, :, ::2],
+                pending=None if trace is None else trace.pending[lane],
+                beliefs=beliefs,
+                belief_age=None if age is None else age * dt,
+                packets=packets,
+                bits=bits,
+                closest=float(step.closest[lane]),
+                pair=(int(step.pair[lane, 0]), int(step.pair[lane, 1])),
+                at_goal=step.at_goal[lane],
+            )
+
+    def _beliefs_of(self, lane: int, tick: int) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """The rest of the latest belief held of every agent of a lane."""
+        keep = self.config.record.samples
+        known = [(agent, *self.shown[lane, agent]) for agent in range(self.world.agents) if (lane, agent) in self.shown]
+        if not known:
+            return None, None
+        horizon = known[0][2].shape[1]
+        points = np.arange(0, horizon, 2)
+        beliefs = np.full((self.world.agents, keep, len(points), 2), np.nan, np.float32)
+        age = np.full(self.world.agents, np.nan, np.float32)
+        for agent, formed, samples in known:
+            age[agent] = tick + 1 - formed
+            at = np.minimum(points + tick + 1 - formed, horizon - 1)
+            shown = samples[:keep, at]
+            beliefs[agent, : len(shown)] = shown
+        return beliefs, age
+
+    def _finish(self, tick: int, step: Step) -> None:
+        """A lane ends when everyone rests at its goal."""
+        still = (self.arena.velocity**2).sum(-1) < (0.02 * self.world.v_max) ** 2
+        done = self.active & (step.at_goal & still).all(1)
+        if done.any():
+            self.log.finish_tick[done] = tick + 1
+            area, span = self.age.totals((tick + 1) * self.rounds)
+            self.age_sum[done], self.age_count[done] = area[done], span[done]
+            self.active = self.active & ~done
+            self.fleet.retire(self.active)
+
+    def _report(self, tick: int) -> None:
+        if self.progress is None:
+            return
+        home = int((~self.active).sum())
+        seconds = float(self.log.last_tick[~self.active].sum() + (tick + 1) * self.active.sum()) * self.world.dt
+        bits = int(self.medium.bits.sum())
+        self.progress(Progress(tick + 1, self.world.max_ticks, home, self.world.lanes, bits, seconds))
+
+    def _collect(self, ticks: int) -> None:
+        """Counters into the log."""
+        log, medium, counters = self.log, self.medium, self.fleet.counters()
+        area, span = self.age.totals(ticks * self.rounds)
+        self.age_sum[self.active], self.age_count[self.active] = area[self.active], span[self.active]
+        log.packets, log.bits = medium.packets, medium.bits
+        log.decisions, log.lost = medium.decisions, medium.lost
+        log.speaking_rounds = self.spoke
+        log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
+        if medium.decisions.any():
+            log.age_sum, log.age_count = self.age_sum, self.age_count
+        if counters.proposals is not None:
+            log.proposals, log.commits = counters.proposals, counters.commits
+            log.commit_rounds = counters.commit_rounds
+            log.grants_asked, log.grants_given = counters.grants_asked, counters.grants_given
+        log.brakes = counters.brakes
+        self._note_beliefs()
+        self._score_beliefs()
+        log.network_s = self.fleet.network()[0]
+        log.round_ms = np.array(self.round_ms, np.float32)
+
+    def _score_beliefs(self) -> None:
+        """How well regenerated beliefs foretold what agents then did."""
+        if not self.beliefs:
+            return
+        log = self.log
+        lanes = self.world.lanes
+        ade, fde, cover = np.zeros(lanes), np.zeros(lanes), np.zeros(lanes)
+        count = np.zeros(lanes, np.int64)
+        for belief in self.beliefs:
+            horizon = belief.samples.shape[2] - 1
+            whole = belief.tick + horizon <= log.last_tick[belief.lane]
+            lane, agent, samples = belief.lane[whole], belief.agent[whole], belief.samples[whole]
+            if not len(lane):
+                continue
+            ticks = belief.tick + np.arange(horizon + 1)
+            truth = log.positions[lane[:, None], ticks, agent[:, None]]
+            error = np.linalg.norm(samples - truth[:, None], axis=-1)
+            np.add.at(ade, lane, error.mean(-1).min(1))
+            np.add.at(fde, lane, error[..., -1].min(1))
+            np.add.at(cover, lane, inside_region(samples[:, :, horizon // 2], truth[:, horizon // 2]))
+            np.add.at(count, lane, 1)
+        log.belief_ade_sum, log.belief_fde_sum, log.belief_cover_sum, log.belief_count = ade, fde, cover, count
+
+
+def nearest(position: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance [lane, agent] to the nearest other agent's centre, metres (inf for one agent)."""
+    if position.shape[1] < 2:
+        return np.full(position.shape[:2], np.inf, np.float32)
+    x, y = position[..., 0], position[..., 1]
+    square = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
+    agents = np.arange(position.shape[1])
+    square[:, agents, agents] = np.inf
+    return np.sqrt(square.min(-1))
+
+
+def inside_region(samples: NDArray[np.float32], truth: NDArray[np.float32], share: float = 0.9) -> NDArray[np.float64]:
+    """Whether truths [n, 2] lie in the 90 % highest-density region of samples [n, K, 2].
+
+    The density is a Gaussian kernel estimate with Silverman's bandwidth; the region's level is the
+    10 % quantile of the samples' own leave-one-out densities (Hyndman 1996).
+    """
+    count = samples.shape[1]
+    spread = samples.std(1).mean(-1) + 1e-9
+    width = spread * count ** (-1.0 / 6.0)
+    own = np.square(samples[:, :, None] - samples[:, None]).sum(-1) / (2.0 * width[:, None, None] ** 2)
+    kernel = np.exp(-own)
+    leave = (kernel.sum(-1) - 1.0) / (count - 1)
+    level = np.quantile(leave, 1.0 - share, axis=1)
+    there = np.exp(-np.square(samples - truth[:, None]).sum(-1) / (2.0 * width[:, None] ** 2)).mean(1)
+    return np.asarray(there >= level, np.float64)

@@ -1,0 +1,81 @@
+"""The summary of a run as a table for people."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agentsc.experiment.metrics import DESCRIPTIONS
+
+WIDTH = 118
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, never an exponent; a dash for nothing."""
+    if value is None:
+        return "–"
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1 else f"{value:.4g}"
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """What was run, in one line."""
+    scenario = config["scenario"]
+    name = scenario["name"] if scenario.get("map") is None else f"{scenario['name']} {scenario['map']}"
+    agents = f", {scenario['agents']} agents" if scenario.get("agents") is not None else ""
+    return (
+        f"{name}{agents} · {config['protocol']['name']} · {config['link']} · "
+        f"{config['episodes']} lane{'s'[: config['episodes'] - 1]} · seed {config['seed']}"
+    )
+
+
+def summary_table(result: Mapping[str, Any], *, width: int = WIDTH) -> Table:
+    """Every metric with its interval; one that was not measured says why.
+
+    Args:
+        result: the object that ``--json`` prints.
+        width: of the console, columns; a narrow one gets no explanations.
+    """
+    table = Table(
+        title=title(result["config"]), title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("metric", no_wrap=True)
+    table.add_column("mean", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("lanes", justify="right")
+    table.add_column("", style="dim", overflow="fold")
+    for name, metric in result["metrics"].items():
+        if metric["n"] == 0:
+            table.add_row(name, "–", "", "", f"not measured: {metric['reason']}")
+            continue
+        low, high = metric["ci95"]
+        interval = "" if low is None else f"{number(low)} … {number(high)}"
+        note = DESCRIPTIONS.get(name, "") if width >= 108 else ""
+        table.add_row(name, number(metric["mean"]), interval, str(metric["n"]), note)
+    return table
+
+
+def timing_line(result: Mapping[str, Any]) -> str:
+    """Where the time went."""
+    timing = result["timing"]
+    network = "" if timing["network_s"] is None else f", {number(timing['network_s'])} s of it in the network"
+    rounds = ""
+    if timing["round_ms_p50"] is not None:
+        p50, p95 = number(timing["round_ms_p50"]), number(timing["round_ms_p95"])
+        rounds = f"; a round takes {p50} ms (p95 {p95} ms)"
+    return f"{number(timing['sim_s'])} simulated s in {number(timing['wall_s'])} s{network}{rounds}"
+
+
+def summary_text(result: Mapping[str, Any]) -> str:
+    """The table as plain text, for ``summary.txt``."""
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    console.print(summary_table(result))
+    console.print(timing_line(result), highlight=False)
+    console.print(f"digest {result['digest']}", highlight=False)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"

@@ -1,0 +1,1 @@
+"""The intent token and the other packets: fields, quantised plans, checksums, codec."""

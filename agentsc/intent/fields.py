@@ -1,0 +1,133 @@
+"""What a packet is made of: its sections, their fields and widths, and what a code means.
+
+A packet is BASE, then each section whose bit is set in the mask, then a checksum:
+
+| part    | bits          | holds                                                              |
+|---------|---------------|--------------------------------------------------------------------|
+| BASE    | 20            | section mask, sender, low byte of the sender's round counter        |
+| INTENT  | 44            | the intent token: where to, how, how far ahead, how sure            |
+| STATUS  | 24            | high byte of the counter, committed and pending sequence numbers    |
+| PLAN    | 38 + 2b(P−2)  | start tick, start position, P−2 increments of b bits per coordinate |
+| GRANTS  | 6 + 12 each   | verdicts on peers' proposals                                       |
+| CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
+
+A mask of zero is followed by a 4-bit kind: STATE and TRAJECTORY, the baselines' packets.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
+"""Bits of the section mask."""
+STATE, TRAJECTORY = 1, 2
+"""Kinds of packet with an empty mask."""
+
+
+class Field(NamedTuple):
+    """One unsigned number on the air."""
+
+    name: str
+    bits: int
+
+
+BASE = (Field("sections", 4), Field("id", 8), Field("clock_low", 8))
+INTENT_FIELDS = (
+    Field("goal_x", 8),
+    Field("goal_y", 8),
+    Field("role", 1),
+    Field("mode", 1),
+    Field("homotopy", 4),
+    Field("priority", 2),
+    Field("affordance", 8),
+    Field("horizon", 5),
+    Field("margin", 3),
+    Field("confidence", 4),
+)
+STATUS_FIELDS = (Field("clock_high", 8), Field("committed_seq", 8), Field("pending_seq", 8))
+T0_BITS = 6
+LATTICE_BITS = 16
+COUNT_BITS = 6
+GRANT_BITS = 12
+GRANT_SEQ_BITS = 3
+KIND_BITS = 4
+STATE_FIELDS = (
+    Field("position_x", LATTICE_BITS),
+    Field("position_y", LATTICE_BITS),
+    Field("velocity_x", 12),
+    Field("velocity_y", 12),
+)
+TRAJECTORY_FIELDS = (Field("waypoint_t0", 16), Field("waypoint_count", 8))
+
+MAX_AGENTS = 1 << 8
+MAX_GRANTS = (1 << COUNT_BITS) - 1
+MAX_WAYPOINTS = (1 << 8) - 1
+
+_GOAL_CELLS = 1 << 8
+_MARGIN_UNIT = 1.0 / 32.0
+_CONFIDENCE_TOP = 15.0
+
+Codes = NDArray[np.int32]
+Bounds = tuple[float, float, float, float]
+
+
+def goal_code(points: ArrayLike, bounds: Bounds) -> Codes:
+    """The cell of a 256 × 256 grid over the world that holds each point.
+
+    Args:
+        points: [..., 2], metres. bounds: (xmin, ymin, xmax, ymax), metres.
+
+    Returns:
+        int32 [..., 2]; points outside take the nearest cell.
+    """
+    low, size = np.array(bounds[:2]), np.array(bounds[2:]) - np.array(bounds[:2])
+    cell = np.floor((np.asarray(points, np.float64) - low) / size * _GOAL_CELLS)
+    return np.clip(cell, 0, _GOAL_CELLS - 1).astype(np.int32)
+
+
+def goal_point(code: ArrayLike, bounds: Bounds) -> NDArray[np.float32]:
+    """Centres of goal cells: float32 [..., 2], metres."""
+    low, size = np.array(bounds[:2]), np.array(bounds[2:]) - np.array(bounds[:2])
+    return (low + (np.asarray(code) + 0.5) / _GOAL_CELLS * size).astype(np.float32)
+
+
+def margin_code(margin_m: ArrayLike, radius: float) -> Codes:
+    """Smallest of the eight margins radius/32 · 2^code that is not below the one asked for.
+
+    Args:
+        margin_m: metres; more than 4 radii is sent as 4 radii. radius: of an agent, metres.
+
+    Returns:
+        int32, 0 … 7.
+    """
+    wanted = np.maximum(np.asarray(margin_m, np.float64), 1e-12) / (radius * _MARGIN_UNIT)
+    return np.clip(np.ceil(np.log2(wanted) - 1e-6), 0, 7).astype(np.int32)
+
+
+def margin_m(code: ArrayLike, radius: float) -> NDArray[np.float32]:
+    """Margins that codes stand for, metres."""
+    return (radius * _MARGIN_UNIT * np.exp2(np.asarray(code, np.float64))).astype(np.float32)
+
+
+def confidence_code(confidence: ArrayLike) -> Codes:
+    """Nearest of sixteen levels in [0, 1]."""
+    return np.clip(np.rint(np.asarray(confidence, np.float64) * _CONFIDENCE_TOP), 0, 15).astype(np.int32)
+
+
+def confidence(code: ArrayLike) -> NDArray[np.float32]:
+    """Confidence in [0, 1] that codes stand for."""
+    return (np.asarray(code, np.float64) / _CONFIDENCE_TOP).astype(np.float32)
+
+
+def unwrap(low: ArrayLike, now: ArrayLike, bits: int = 8) -> NDArray[np.int64]:
+    """The latest counter value not after ``now`` that ends in these low bits.
+
+    Args:
+        low: the bits that came over the air. now: the receiver's counter.
+        bits: how many low bits were sent; right while the value is less than 2^bits old.
+    """
+    current = np.asarray(now, np.int64)
+    return current - ((current - np.asarray(low, np.int64)) & ((1 << bits) - 1))

@@ -1,0 +1,98 @@
+"""Radio links: what happens to one packet on its way from one agent to one other.
+
+A link is a plug-in in ``agentsc/links/models``. Links compose with ``+``: a packet gets through
+if every link lets it through, and its delays add up.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import ConfigError
+from envs.registry import Plugin, Registry
+
+Keys = NDArray[np.uint64]
+
+LINKS = Registry("links", "agentsc.links.models")
+
+
+class LinkModel(Plugin):
+    """Base of every link: pure functions of the packets' random keys and the pairs' states."""
+
+    @property
+    def random(self) -> bool:
+        """Whether it looks at the keys at all; if not, none are drawn for it."""
+        return True
+
+    def initial(self, key: Keys) -> NDArray | None:
+        """State in which every ordered pair starts; None for a link without memory.
+
+        Args:
+            key: uint64 [lane, sender, receiver], well-mixed.
+
+        Returns:
+            [lane, sender, receiver].
+        """
+        return None
+
+    def loss(self, key: Keys, state: NDArray | None) -> tuple[NDArray[np.bool_] | None, NDArray | None]:
+        """Which packets are lost.
+
+        Args:
+            key: uint64 [packet, receiver], well-mixed and never repeated.
+            state: [packet, receiver], of each pair when its packet is sent; None without memory.
+
+        Returns:
+            bool [packet, receiver], or None when nothing is ever lost, and the pairs' states afterwards.
+        """
+        return None, None
+
+    def delay_s(self, key: Keys) -> NDArray[np.float64] | float:
+        """Seconds from sending to arrival: [packet, receiver], or one number for all."""
+        return 0.0
+
+
+def happens(key: Keys, probability: float) -> NDArray[np.bool_]:
+    """True with that probability: ``keyed.uniform < probability`` on the same bits, without the floats."""
+    if probability <= 0.0:
+        return np.zeros(key.shape, bool)
+    if probability >= 1.0:
+        return np.ones(key.shape, bool)
+    return np.asarray((key >> np.uint64(11)) < np.uint64(int(probability * (1 << 53))))
+
+
+def parse_link(spec: str) -> list[LinkModel]:
+    """Links from ``NAME[:key=value,…]``, joined by ``+``, e.g. ``erasure:p=0.2+delay:ms=150``.
+
+    Raises:
+        ConfigError: unknown link or parameter, a value out of bounds, or text that does not parse.
+    """
+    return [_parse_one(part.strip(), spec) for part in re.split(r"\+(?=\s*[A-Za-z])", spec)]
+
+
+def _parse_one(part: str, spec: str) -> LinkModel:
+    name, _, text = part.partition(":")
+    values: dict[str, float | str] = {}
+    for item in text.split(",") if text.strip() else []:
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if not (key and equals and value):
+            raise ConfigError(
+                f"link must be NAME:key=value,… joined by '+', got {spec!r} ({item!r} is no key=value)"
+            )
+        if key in values:
+            raise ConfigError(f"link.{name}.{key} must be given once, got it twice in {spec!r}")
+        values[key] = _number(value)
+    if not name:
+        raise ConfigError(f"link must be NAME:key=value,… joined by '+', got {spec!r} (a name is missing)")
+    model: LinkModel = LINKS.create(name, **values)
+    return model
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # the plug-in's own types say what is wrong with it

@@ -1,0 +1,196 @@
+"""The coordination protocol: propose → exchange → reconcile → commit.
+
+A protocol is a pure state machine over arrays, run by blocks of agents. A block is given what
+its radios delivered and what its own vehicles measure, and answers with what it wants sampled
+and what it wants sent; nothing else goes in or out. The same block runs in this process or in a
+Ray actor, alone or beside others, with the same result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agentsc.intent.plan import PlanSpec
+from agentsc.links.medium import Deliveries, Packets
+from envs.navigation import NavigationGrid
+from envs.registry import Plugin, Registry
+from envs.world import World
+from policies.requests import SampleReply, SampleRequest
+from policies.trajectory.context import Vehicle
+from policies.trajectory.presets import PRIORS
+from policies.trajectory.route import Guide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROTOCOLS = Registry("protocols", "agentsc.protocol.variants", "agentsc.baselines")
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every block of a run is told before it starts. No peer's goal is in it.
+
+    Attributes:
+        world: the map, limits, and all starting positions (the roster); a block uses the goals of
+            its own agents only.
+        spec: how plans cross the air. vehicle: limits of a plan. prior: name of the trajectory prior.
+        rounds: message rounds per tick. seed: key of all randomness.
+    """
+
+    world: World
+    spec: PlanSpec
+    vehicle: Vehicle
+    prior: str
+    rounds: int
+    seed: int
+
+    @classmethod
+    def of(cls, world: World, *, prior: str, rounds: int, seed: int) -> Setup:
+        """The setup of a world, with plans of the shape that the prior was trained for."""
+        preset = PRIORS.create(prior)
+        control_points, horizon_ticks = preset.control_points, preset.horizon_ticks
+        spec = PlanSpec(world.bounds, world.v_max, world.dt, horizon_ticks, control_points)
+        vehicle = Vehicle(world.radius, world.v_max, spec.horizon_s, control_points)
+        return cls(world, spec, vehicle, prior, rounds, seed)
+
+    def guide(self) -> Guide:
+        """Routes on this map; each block builds its own."""
+        world = self.world
+        grid = NavigationGrid(world.obstacles, world.radius, world.cell, flow=world.flow, extent=world.bounds)
+        return Guide(grid, world.obstacles, world.radius * 1.1, self.vehicle.reach)
+
+
+@dataclass
+class Counters:
+    """What a block counts per lane; summed over blocks by the runner (int64 [lane])."""
+
+    proposals: Ints
+    commits: Ints
+    commit_rounds: Ints
+    grants_asked: Ints
+    grants_given: Ints
+    brakes: Ints
+    invalid: Ints
+
+    @classmethod
+    def zeros(cls, lanes: int) -> Counters:
+        """All zero."""
+        return cls(*(np.zeros(lanes, np.int64) for _ in range(7)))
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """What receivers think that peers will do, as recorded when regenerated.
+
+    Attributes:
+        lane, agent: int64 [n], whom the belief is about. tick: when it was formed.
+        samples: float32 [n, K, H + 1, 2], metres, at ticks ``tick`` … ``tick + H``.
+    """
+
+    lane: Ints
+    agent: Ints
+    tick: int
+    samples: Floats
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a block shows to a recorder: arrays [lane, agent of the block, …]; never read by peers.
+
+    Attributes:
+        plan: float32 [lane, agent, H + 1, 2], the committed positions from now on.
+        pending: bool [lane, agent], a proposal awaits grants.
+    """
+
+    plan: Floats
+    pending: NDArray[np.bool_]
+
+
+class Block(ABC):
+    """Agents ``ids`` of every lane. Calls come in this order, once per message round:
+
+    `listen` → (`imagine` → `propose`, when ``deciding``) → `speak`; and after the rounds `act`.
+    """
+
+    def __init__(self, setup: Setup, ids: Sequence[int]) -> None:
+        self.setup = setup
+        self.ids = np.asarray(ids, np.int64)
+        self.counters = Counters.zeros(setup.world.lanes)
+        self.active = np.ones(setup.world.lanes, bool)
+        """Lanes still running; the runner clears those that have ended."""
+        self.formed: list[Beliefs] = []
+
+    @abstractmethod
+    def listen(self, inbox: Deliveries, clock: int) -> None:
+        """Take in what this block's radios delivered by round ``clock``."""
+
+    def imagine(self, clock: int) -> SampleRequest | None:
+        """What to sample to understand what peers will do; None for nothing."""
+        return None
+
+    def propose(self, imagined: SampleReply | None, clock: int) -> SampleRequest | None:
+        """What to sample for the agents whose turn it is to plan; None for nothing."""
+        return None
+
+    @abstractmethod
+    def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
+        """Decide with the samples at hand, and say what has to be said."""
+
+    @abstractmethod
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        """Commands for the tick that starts now, from the vehicles' own measurements.
+
+        Args:
+            position, velocity: [lane, agent, 2] of this block's agents.
+            proximity: [lane, agent], metres to the nearest other vehicle's centre, as an on-board
+                range sensor measures it; for the safety monitor only.
+
+        Returns:
+            float32 [lane, agent, 2], m/s or m/s² as the world's dynamics ask.
+        """
+
+    def trace(self, tick: int) -> Trace | None:
+        """What to show of these agents; None when they have no plans."""
+        return None
+
+
+class Variant(Plugin):
+    """Base of protocols and baselines: parameters, and how to make a block.
+
+    A baseline that is not given ``architecture`` other than distributed has no centre.
+    """
+
+    architecture: Literal["distributed"] = Field("distributed", description="who decides: every agent for itself")
+
+    @abstractmethod
+    def block(self, setup: Setup, ids: Sequence[int]) -> Block:
+        """The state machine of agents ``ids``."""
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether blocks sample the trajectory prior."""
+        return True
+
+
+__all__ = [
+    "PROTOCOLS",
+    "Beliefs",
+    "Block",
+    "Counters",
+    "Deliveries",
+    "Packets",
+    "SampleReply",
+    "SampleRequest",
+    "Setup",
+    "Trace",
+    "Variant",
+]

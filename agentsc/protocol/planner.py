@@ -1,0 +1,562 @@
+"""What every planning protocol shares: its own plans, beliefs about peers, sampling and choosing.
+
+`PlanningBlock` carries the propose and reconcile steps. Subclasses say how plans and intents
+cross the air (`agentsc/protocol/variants`, `agentsc/baselines`) and when a plan may be executed.
+Rows are the block's agents of all lanes, flattened: row = lane · B + position in the block.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agentsc.intent.fields import confidence, confidence_code, goal_code, margin_code
+from agentsc.protocol import Beliefs, Block, SampleReply, SampleRequest, Setup, Trace, Variant
+from agentsc.protocol.grants import Knowledge, clear_of_peers
+from agentsc.protocol.plans import PlanTable
+from agentsc.protocol.space_time import Foresight, foresee
+from envs import keyed
+from envs.geometry import segment_clearance
+from policies.requests import Peers
+from policies.trajectory.context import CRUISE, Context, build, nominal_plan
+from policies.trajectory.spline import basis, fit, greville
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+STRIDE = 2
+"""Ticks between the way-points that guidance looks at (the core uses the same)."""
+
+
+class PlanningVariant(Variant):
+    """Parameters that all planning protocols share."""
+
+    samples: int = Field(12, ge=2, description="plans drawn from noise per decision")
+    neighbours: int = Field(6, ge=1, description="peers that guidance looks at, nearest first")
+    belief_samples: int = Field(8, ge=2, description="samples that a receiver regenerates per peer")
+    replan_ticks: int = Field(4, ge=1, description="ticks between decisions of one agent")
+    margin: float = Field(0.1, ge=0.0, description="clearance between committed plans beyond touching, in radii")
+    gain_s: float = Field(0.15, ge=0.0, description="seconds that a new plan must save to be worth proposing")
+    foresight_steps: int = Field(20, ge=4, description="steps of the space-time value function")
+    consider: int = Field(4, ge=1, description="best samples that are checked exactly, in order of cost")
+
+
+def homotopy(points: Floats) -> Ints:
+    """Four bits [...] of a plan [..., H + 1, 2]: in each quarter, does it run left of its own chord?"""
+    quarter = np.rint(np.linspace(0.1, 0.9, 4) * (points.shape[-2] - 1)).astype(np.int64)
+    chord = points[..., -1:, :] - points[..., :1, :]
+    off = points[..., quarter, :] - points[..., :1, :]
+    left = chord[..., 0] * off[..., 1] - chord[..., 1] * off[..., 0] > 0
+    return np.asarray((left << np.arange(4)).sum(-1), np.int64)
+
+
+@dataclass
+class Intents:
+    """What each row believes each peer wants, from the newest token heard (arrays [row, peer])."""
+
+    goal: Floats
+    priority: Ints
+    role: Ints
+    mode: Ints
+    homotopy: Ints
+    confidence: Ints
+    clock: Ints
+
+
+class PlanningBlock(Block):
+    """Own plans, foresight, guided sampling and choice; see the module's docstring."""
+
+    variant: PlanningVariant
+
+    def __init__(self, variant: PlanningVariant, setup: Setup, ids: Sequence[int]) -> None:
+        super().__init__(setup, ids)
+        world = setup.world
+        self.variant = variant
+        self.guide = setup.guide()
+        self.horizon = setup.spec.horizon_ticks
+        self.lanes, self.agents = world.lanes, world.agents
+        self.lane = np.repeat(np.arange(self.lanes), len(self.ids))
+        self.id = np.tile(self.ids, self.lanes)
+        rows = len(self.id)
+        self.rows = np.arange(rows)
+        self.goal = world.goals[self.lane, self.id]
+        self.goal_row = self.guide.goal_index(self.goal)
+        start = world.starts[self.lane, self.id]
+        # Slot 0: executed until slot 1 (the committed plan) starts.
+        self.own = PlanTable.resting(np.repeat(start[:, None], 2, axis=1), self.horizon)
+        self.pending = PlanTable.resting(start, self.horizon, valid=False)
+        self.knowledge = Knowledge.of_roster(world.starts[self.lane], self.horizon)
+        self.intents = Intents(
+            world.starts[self.lane].copy(), *(np.zeros((rows, self.agents), np.int64) for _ in range(5)),
+            np.full((rows, self.agents), -1, np.int64),
+        )  # fmt: skip
+        self.lead = np.ones(rows, np.int64)
+        self.retry = np.zeros(rows, np.int64)
+        self.role = np.zeros(rows, np.int64)
+        self.aim = self.goal.copy()
+        self.sureness = np.full(rows, 8)
+        self.best_to_go = np.full(rows, np.inf, np.float32)
+        self.progress_tick = np.zeros(rows, np.int64)
+        self.due: Ints = np.zeros(0, np.int64)
+        self._believed: dict[tuple[int, ...], tuple[int, Floats]] = {}
+        self._asked: list[tuple[int, ...]] = []
+        self._contexts: Context | None = None
+        self._foresight: tuple[Ints, Foresight] | None = None
+        self._basis = basis(setup.spec.control_points, self.horizon + 1)
+        self._episode = world.episodes[self.lane]
+        self.distance = world.separation + variant.margin * world.radius
+        self.exact = not len(world.obstacles.boxes)
+        self.speed = CRUISE * world.v_max
+
+    # -- where everybody is -------------------------------------------------------------------
+
+    def tick(self, clock: int) -> int:
+        """Control step that message round ``clock`` belongs to."""
+        return clock // self.setup.rounds
+
+    def executed(self, rows: Ints, ticks: Ints) -> Floats:
+        """Own positions [rows, k, 2] at ``ticks`` [rows, k], as committed."""
+        first, later = self.own.take((rows, 0)), self.own.take((rows, 1))
+        return np.where((ticks < later.start[:, None])[..., None], first.at(ticks), later.at(ticks))
+
+    def peer_positions(self, rows: Ints, peers: Ints, ticks: Ints) -> Floats:
+        """Positions [rows, peer, k, 2] of known plans at ``ticks`` [rows, k]; the newest one once it has started."""
+        plans, ticks = self.knowledge.plans, ticks[:, None, :]
+        old, new = plans.take((rows[:, None], peers, 0)), plans.take((rows[:, None], peers, 1))
+        use = new.valid[..., None] & (ticks >= new.start[..., None])
+        return np.where(use[..., None], new.at(ticks), old.at(ticks))
+
+    def rank(self, priority: Ints, ids: Ints) -> Ints:
+        """Order of right of way: priority first, then the lower id."""
+        return priority * 1024 - ids
+
+    def priority(self, tick: int) -> Ints:
+        """0 resting at the goal, 1 under way, 2 without progress for long (int64 [row])."""
+        here = self.executed(self.rows, np.full((len(self.rows), 1), tick))[:, 0]
+        to_go = self.guide.cost_to_go(here, self.goal_row)
+        better = to_go < self.best_to_go - 0.25 * self.setup.world.cell
+        self.best_to_go = np.where(better, to_go, self.best_to_go)
+        self.progress_tick = np.where(better, tick, self.progress_tick)
+        home = np.linalg.norm(here - self.goal, axis=-1) <= self.setup.world.goal_tolerance
+        patience = 12.0 / self.setup.world.dt * self.setup.world.radius / 0.3 / self.setup.world.v_max
+        stuck = tick - self.progress_tick > patience * (1.0 + 0.25 * (self.id % 4))
+        return np.where(home, 0, np.where(stuck, 2, 1))
+
+    def advance(self, tick: int) -> None:
+        """Plans that have started replace the ones before them, own and peers' alike."""
+        self.now = tick
+        self.own.valid[:, 0] = self.own.start[:, 1] > tick
+        self.knowledge.advance(tick)
+
+    # -- propose ------------------------------------------------------------------------------
+
+    def imagine(self, clock: int) -> SampleRequest | None:
+        """Ask for samples of what nearby peers will do, one row per distinct thing heard."""
+        tick = self.now
+        self.own_priority = self.priority(tick)
+        self.due = self._whose_turn(tick)
+        self._asked = []
+        if not len(self.due):
+            return None
+        self._near = self._nearest(self.due, tick)
+        bucket = tick // 4
+        self._believed = {k: v for k, v in self._believed.items() if k[-1] >= bucket - 1}
+        plans = self.knowledge.plans
+        wanted: dict[tuple[int, ...], tuple[int, int]] = {}
+        slot = np.where(self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket), 1, 0)
+        for row, peers in zip(self.due.tolist(), self._near.tolist(), strict=True):
+            for peer in peers:
+                s = int(slot[row, peer])
+                key = (
+                    int(self.lane[row]), peer, int(self.intents.clock[row, peer]),
+                    int(plans.seq[row, peer, s]), int(plans.start[row, peer, s]), bucket,
+                )  # fmt: skip
+                if self.intents.clock[row, peer] >= 0 and key not in self._believed:
+                    wanted.setdefault(key, (row, s))
+        if not wanted:
+            return None
+        self._asked = list(wanted)
+        self._homotopy = {key: int(self.intents.homotopy[row, key[1]]) for key, (row, _) in wanted.items()}
+        row = np.array([r for r, _ in wanted.values()])
+        used = np.array([s for _, s in wanted.values()])
+        peer = np.array([k[1] for k in wanted])
+        when = np.full((len(row), 2), 4 * bucket) + np.arange(2)
+        spots = plans.take((row, peer, used)).at(when)
+        velocity = (spots[:, 1] - spots[:, 0]) / np.float32(self.setup.world.dt)
+        routes = self.guide.routes(spots[:, 0], self.guide.goal_index(self.intents.goal[row, peer]))
+        context = build(
+            self.setup.world.obstacles, self.setup.vehicle, velocity, routes,
+            np.zeros(len(row), np.float32), self.intents.role[row, peer], self.intents.mode[row, peer],
+        )  # fmt: skip
+        # The seed is what sender and receiver share: who spoke, and in which round.
+        keys = keyed.hash_words(
+            self.setup.seed, keyed.stream_id("belief"), self._episode[row], peer, self.intents.clock[row, peer]
+        )
+        # A sender that is unsure is believed to do more different things.
+        sure = confidence(self.intents.confidence[row, peer])
+        return SampleRequest(
+            self.setup.prior, context, keys, self.variant.belief_samples, temperature=1.4 - 0.6 * sure
+        )
+
+    def _whose_turn(self, tick: int) -> Ints:
+        started = self.own.start[:, 1] <= tick
+        home = self.own_priority == 0
+        period = np.where(home, 2 * self.variant.replan_ticks, self.variant.replan_ticks)
+        turn = ((tick + self.id) % period == 0) | (self.retry == tick)
+        return np.flatnonzero(started & ~self.pending.valid & turn & self.active[self.lane])
+
+    def _nearest(self, rows: Ints, tick: int) -> Ints:
+        """Ids [rows, k] of the nearest known peers."""
+        peers = np.broadcast_to(np.arange(self.agents), (len(rows), self.agents))
+        spots = self.peer_positions(rows, peers, np.full((len(rows), 1), tick))[:, :, 0]
+        here = self.executed(rows, np.full((len(rows), 1), tick))
+        gap = np.linalg.norm(spots - here, axis=-1)
+        gap[np.arange(len(rows)), self.id[rows]] = np.inf
+        count = min(self.variant.neighbours, self.agents - 1)
+        return np.argsort(gap, axis=1, kind="stable")[:, :count]
+
+    def propose(self, imagined: SampleReply | None, clock: int) -> SampleRequest | None:
+        """Ask for own plans: from noise, and from ways that foresight has found."""
+        if imagined is not None:
+            points = self._points(imagined.control)
+            points = self._agreeing_first(points)
+            for key, samples in zip(self._asked, points, strict=True):
+                self._believed[key] = (4 * key[-1], samples)
+            about = np.array([key[:2] for key in self._asked])
+            self.formed.append(Beliefs(about[:, 0], about[:, 1], 4 * self._asked[0][-1], points))
+        due = self.due
+        if not len(due):
+            return None
+        world, tick = self.setup.world, self.now
+        self._start = tick + self.lead[due]
+        spots = self.executed(due, self._start[:, None] + np.array([-1, 0]))
+        here = self.setup.spec.point(self.setup.spec.lattice(spots[:, 1]))
+        velocity = (spots[:, 1] - spots[:, 0]) / np.float32(world.dt)
+        routes = self.guide.routes(here, self.goal_row[due])
+        trails, toll, uphill = self._traffic(due)
+        contested = self._contested(routes, trails, toll)
+        nominal = nominal_plan(routes, self.setup.vehicle)
+        slow = nominal_plan(routes, self.setup.vehicle, 0.5 * CRUISE)
+        around, again = nominal.copy(), slow.copy()
+        self._foresight = None
+        self._yields = np.zeros(len(due), bool)
+        if len(contested):
+            seen = self._foresee(due, contested, here, trails, toll)
+            self._foresight = contested, seen
+            around[contested] = again[contested] = self._along(seen)
+            free = self.guide.cost_to_go(here[contested], self.goal_row[due][contested]) / self.speed
+            delayed = seen.value[np.arange(len(contested)), 0, *self._centre(seen)] > free + 2.5 * seen.step_s
+            self._yields[contested] = delayed
+        warm = np.stack([nominal, slow, self._continued(due), around, again], axis=1).astype(np.float32)
+        self._contexts = build(
+            world.obstacles, self.setup.vehicle, velocity, routes,
+            np.full(len(due), self.variant.margin * world.radius, np.float32),
+            self._yields.astype(np.int64), (self.id[due] + tick) % 8 == 0,
+        )  # fmt: skip
+        peers = self._discs(due, uphill)
+        self._peers = peers
+        keys = keyed.hash_words(self.setup.seed, keyed.stream_id("plan"), self._episode[due], self.id[due], tick)
+        return SampleRequest(
+            self.setup.prior, self._contexts, keys, self.variant.samples, warm, peers
+        )
+
+    def _agreeing_first(self, points: Floats) -> Floats:
+        """Samples [n, K, H + 1, 2] in order of how well their turns match the homotopy bits of the token."""
+        wanted = np.array([self._homotopy[key] for key in self._asked])
+        differing = np.bitwise_count(homotopy(points) ^ wanted[:, None])
+        order = np.argsort(differing, axis=1, kind="stable")
+        return np.take_along_axis(points, order[:, :, None, None], axis=1)
+
+    @staticmethod
+    def _centre(seen: Foresight) -> tuple[int, int]:
+        half = seen.value.shape[2] // 2
+        return half, half
+
+    def _continued(self, due: Ints) -> Floats:
+        """Control points [due, P, 2] of the committed plan's rest."""
+        ticks = self._start[:, None] + np.arange(self.horizon + 1)
+        return fit(self.executed(due, ticks), self.setup.spec.control_points)
+
+    @property
+    def step_s(self) -> float:
+        """Seconds that foresight gives one move between neighbouring nodes."""
+        return 1.15 * self.setup.world.cell / self.speed
+
+    def _traffic(self, due: Ints) -> tuple[Floats, Floats, Floats]:
+        """What near peers will do, coarsely, and what being near them costs.
+
+        Returns:
+            trails [due, peer, 2·steps + 1, 2] every half step of foresight; toll [due, peer], seconds
+            per step; uphill [due, peer], whether the peer has right of way.
+        """
+        near, steps = self._near, self.variant.foresight_steps
+        mine = self.rank(self.own_priority[due], self.id[due])
+        theirs = self.rank(self.intents.priority[due[:, None], near], near)
+        uphill = (theirs > mine[:, None]).astype(np.float32)
+        dt = self.setup.world.dt
+        half = np.arange(2 * steps + 1) * 0.5 * self.step_s
+        ticks = self._start[:, None] + np.rint(half / dt).astype(np.int64)
+        known = self.peer_positions(due, near, ticks)
+        heard = self.intents.clock[due[:, None], near] >= 0
+        going = heard & (uphill > 0)
+        trails = known.copy()
+        row, k = np.nonzero(going)
+        if len(row):
+            peer = near[row, k]
+            goal = self.guide.goal_index(self.intents.goal[due[row], peer])
+            here = known[row, k, 0]
+            way = self.guide.routes(here, goal)
+            arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(row), len(half)))
+            trails[row, k] = way.at(arc)
+        toll = np.where(uphill > 0, 6.0, 1.5).astype(np.float32)
+        # Far peers do not matter within the window.
+        reach = 1.2 * steps * self.setup.world.cell
+        toll[np.linalg.norm(trails[:, :, 0] - self.executed(due, self._start[:, None]), axis=-1) > reach] = 0.0
+        return trails, toll, uphill
+
+    def _contested(self, routes: object, trails: Floats, toll: Floats) -> Ints:
+        """Rows whose free way comes near a believed peer, at the time the peer is there."""
+        half = np.arange(trails.shape[2]) * 0.5 * self.step_s
+        arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(trails), len(half)))
+        mine = routes.at(arc)  # type: ignore[attr-defined]
+        gap = np.linalg.norm(trails - mine[:, None], axis=-1)
+        close = (gap < 1.3 * self.distance) & (toll > 0)[..., None]
+        return np.flatnonzero(close.any((1, 2)))
+
+    def _foresee(self, due: Ints, rows: Ints, here: Floats, trails: Floats, toll: Floats) -> Foresight:
+        return foresee(
+            self.guide, here[rows], self.goal_row[due[rows]], trails[rows], toll[rows],
+            1.1 * self.distance, self.variant.foresight_steps, self.step_s, self.speed,
+        )  # fmt: skip
+
+    def _along(self, seen: Foresight) -> Floats:
+        """Control points [n, P, 2] that follow foresight's best ways."""
+        when = greville(self.setup.spec.control_points) * self.setup.spec.horizon_s / seen.step_s
+        when[-1] = when[-2]
+        leg = np.minimum(when.astype(np.int64), seen.way.shape[1] - 2)
+        share = (when - leg)[:, None].astype(np.float32)
+        return seen.way[:, leg] * (1.0 - share) + seen.way[:, leg + 1] * share
+
+    def _discs(self, due: Ints, uphill: Floats) -> Peers:
+        """Guidance: near peers' known plans, and samples of the intents of those with right of way."""
+        world = self.setup.world
+        offsets = np.arange(0, self.horizon + 1, STRIDE)
+        near = self._near
+        ticks = self._start[:, None] + offsets
+        plans = self.knowledge.plans
+        row = due[:, None]
+        discs, radii, weights = [], [], []
+        sure = self.distance + 0.15 * world.radius
+        for slot in (0, 1):
+            table = plans.take((row, near, slot))
+            discs.append(table.at(ticks[:, None]))
+            weights.append(np.where(table.valid, 1.0, 0.0))
+            radii.append(np.full(near.shape, sure))
+        bucket = self.now // 4
+        confirmed = self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket)
+        slot = np.where(confirmed, 1, 0)
+        shown = 2
+        samples = np.zeros((shown, *near.shape, len(offsets), 2), np.float32)
+        weight = np.zeros((shown, *near.shape))
+        for n, (r, peers) in enumerate(zip(due.tolist(), near.tolist(), strict=True)):
+            for k, peer in enumerate(peers):
+                s = int(slot[r, peer])
+                key = (
+                    int(self.lane[r]), peer, int(self.intents.clock[r, peer]),
+                    int(plans.seq[r, peer, s]), int(plans.start[r, peer, s]), bucket,
+                )  # fmt: skip
+                found = self._believed.get(key)
+                if found is None:
+                    continue
+                step = np.clip(ticks[n] - found[0], 0, self.horizon)
+                samples[:, n, k] = found[1][:shown, step]
+                weight[:, n, k] = 0.6 if uphill[n, k] else 0.1
+        for k in range(shown):
+            discs.append(samples[k])
+            weights.append(weight[k])
+            radii.append(np.full(near.shape, sure))
+        radius = np.concatenate(radii, 1)[..., None]
+        return Peers(
+            np.concatenate(discs, 1).astype(np.float32),
+            np.broadcast_to(radius, (*radius.shape[:2], len(offsets))).astype(np.float32),
+            np.concatenate(weights, 1).astype(np.float32),
+            np.full(len(due), world.radius * 1.08, np.float32),
+        )
+
+    # -- reconcile and choose -----------------------------------------------------------------
+
+    def choose(self, sampled: SampleReply) -> tuple[Ints, NDArray[np.int32], PlanTable]:
+        """For every due agent the best feasible sample, if it beats keeping the committed plan.
+
+        Returns:
+            Indices into ``due`` of those with a new plan, its codes for the air, and the plans.
+        """
+        due, spec = self.due, self.setup.spec
+        start = spec.lattice(sampled.control[:, 0, 0])
+        rough = self._points(sampled.control)
+        total = self._time_to_go(rough) + self._penalty(sampled.cost)
+        ticks = self._start[:, None] + np.arange(self.horizon + 1)
+        keep = self.executed(due, ticks)
+        kept = self._time_to_go(keep[:, None])[:, 0] + self._keeping(keep)
+        order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
+        n = np.arange(len(due))
+        chosen = np.full(len(due), -1)
+        codes = np.zeros((len(due), spec.columns), np.int32)
+        path = np.zeros((len(due), self.horizon + 1, 2), np.float32)
+        for k in range(order.shape[1]):
+            open_ = np.flatnonzero((chosen < 0) & (total[n, order[:, k]] < kept - self.variant.gain_s))
+            if not len(open_):
+                break
+            code = spec.quantise(sampled.control[open_, order[open_, k]], start[open_])
+            points = self._points(spec.dequantise(code))
+            good = self._feasible(due[open_], points, self._start[open_])
+            rows = open_[good]
+            chosen[rows] = order[rows, k]
+            codes[rows], path[rows] = code[good], points[good]
+        new = np.flatnonzero(chosen >= 0)
+        table = PlanTable(np.zeros(len(new), np.int64), self._start[new], path[new], np.ones(len(new), bool))
+        spread = np.linalg.norm(rough[:, :, -1] - rough[n, order[:, 0], None, -1], axis=-1).mean(1)
+        self.sureness[due] = confidence_code(1.0 - 2.0 * spread / self.setup.vehicle.reach)
+        self.role[due] = self._yields
+        self.aim[due] = np.where(self._yields[:, None], keep[:, -1], self.goal[due])
+        self.aim[due[new]] = np.where(self._yields[new, None], path[new, -1], self.goal[due[new]])
+        return new, codes[new], table
+
+    def _points(self, control: Floats) -> Floats:
+        """Way-points at ticks, float32 [..., H + 1, 2]."""
+        return np.asarray(self._basis @ control, np.float32)
+
+    def _time_to_go(self, points: Floats) -> Floats:
+        """Expected arrival [due, sample], seconds: time passed plus time to go, averaged along the plan."""
+        stops = np.array([0.25, 0.5, 0.75, 1.0])
+        step = np.rint(stops * self.horizon).astype(np.int64)
+        seconds = (step * self.setup.world.dt).astype(np.float32)
+        spots = points[:, :, step]
+        n, s, k, _ = spots.shape
+        if self.exact:
+            length = np.linalg.norm(spots - self.goal[self.due][:, None, None], axis=-1)
+            result = length / self.speed
+        else:
+            result = self._geodesic(spots.reshape(n, s * k, 2)).reshape(n, s, k)
+        if self._foresight is not None:
+            rows, seen = self._foresight
+            flat = spots[rows].reshape(len(rows), s * k, 2)
+            result[rows] = seen.time_to_go(flat, np.tile(seconds, s)).reshape(len(rows), s, k)
+        # Once home, time stops counting.
+        home = result <= 0.5 * self.setup.world.goal_tolerance / self.speed
+        return np.where(home, 0.0, result + seconds).mean(-1)
+
+    def _geodesic(self, points: Floats) -> Floats:
+        """Seconds to the goal from points [due, k, 2] over the static map."""
+        grid, guide = self.guide.grid, self.guide
+        place = (points - grid.origin) / grid.cell
+        low = np.floor(place).astype(np.int64)
+        around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+        row, column = low[..., 1, None] + around[:, 0], low[..., 0, None] + around[:, 1]
+        inside = (row >= 0) & (column >= 0) & (row < grid.shape[0]) & (column < grid.shape[1])
+        node = np.clip(row, 0, grid.shape[0] - 1) * grid.shape[1] + np.clip(column, 0, grid.shape[1] - 1)
+        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * grid.cell
+        field = guide.fields[self.goal_row[self.due][:, None, None], node]
+        metres = np.where(inside, field + gap, 1e6).min(-1)
+        straight = np.linalg.norm(points - self.goal[self.due][:, None], axis=-1)
+        return (np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed).astype(np.float32)
+
+    def _penalty(self, cost: Floats | None) -> Floats | float:
+        """Seconds charged for the consistency cost."""
+        return 0.0 if cost is None else cost / self.setup.world.radius**2 * 0.5
+
+    def _keeping(self, keep: Floats) -> Floats:
+        """What keeping the committed plan costs in terms of peers' intents, seconds [due]."""
+        peers = self._peers
+        points = keep[:, ::STRIDE]
+        gap = np.linalg.norm(peers.discs - points[:, None], axis=-1)
+        hinge = np.maximum(peers.radius - gap, 0.0)
+        decay = 0.98 ** np.arange(points.shape[1])
+        cost = ((hinge * hinge * decay).sum(-1) * peers.weight).sum(-1)
+        return np.asarray(self._penalty(cost))
+
+    def _feasible(self, rows: Ints, points: Floats, start: Ints) -> Flags:
+        """Exact checks [n]: speed, acceleration, the static map, and everything known or locked of peers."""
+        world = self.setup.world
+        step = np.linalg.norm(np.diff(points, axis=1), axis=-1)
+        ok = step.max(1) <= world.v_max * world.dt * 1.001
+        if np.isfinite(world.a_max):
+            before = self.executed(rows, start[:, None] - 1)
+            line = np.concatenate([before, points], axis=1)
+            bend = np.linalg.norm(np.diff(line, 2, axis=1), axis=-1)
+            ok &= bend.max(1) <= world.a_max * world.dt**2 * 1.001
+        some = np.flatnonzero(ok)
+        if len(some):
+            part = points[some]
+            clearance = segment_clearance(
+                world.obstacles, part[:, :-1], part[:, 1:], world.radius * 1.01, 2e-3 * world.radius
+            )
+            ok[some] &= clearance.min(1) >= world.radius * 1.005
+        some = np.flatnonzero(ok)
+        if len(some):
+            ok[some] &= clear_of_peers(
+                self.knowledge, rows[some], points[some], start[some], self.id[rows[some]], self.distance
+            )
+        return ok
+
+    def commit(self, rows: Ints) -> None:
+        """Pending plans become committed ones."""
+        zero, one = np.zeros_like(rows), np.ones_like(rows)
+        self.own.copy((rows, zero), self.own, (rows, one))
+        self.own.copy((rows, one), self.pending, (rows,))
+        self.pending.valid[rows] = False
+        np.add.at(self.counters.commits, self.lane[rows], 1)
+
+    # -- act ----------------------------------------------------------------------------------
+
+    def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
+        """Follow the committed plan exactly; the monitor counts what should never happen."""
+        world = self.setup.world
+        shape = (self.lanes, len(self.ids), 2)
+        ahead = self.executed(self.rows, np.full((len(self.rows), 1), tick + 1))[:, 0].reshape(shape)
+        command = (ahead - position) / np.float32(world.dt)
+        alarm = (proximity < world.separation + 0.25 * self.variant.margin * world.radius) & self.active[:, None]
+        self.counters.brakes += alarm.sum(1)
+        if world.dynamics == "double":
+            command = (command - velocity) / np.float32(world.dt)
+        return np.asarray(command, np.float32)
+
+    def trace(self, tick: int) -> Trace:
+        """The committed positions from now on."""
+        ticks = np.broadcast_to(tick + np.arange(self.horizon + 1), (len(self.rows), self.horizon + 1))
+        plan = self.executed(self.rows, ticks).reshape(self.lanes, len(self.ids), self.horizon + 1, 2)
+        return Trace(plan, self.pending.valid.reshape(self.lanes, len(self.ids)))
+
+    def token(self, rows: Ints) -> dict[str, NDArray[np.int32]]:
+        """The fields of the intent token of some rows, as codes for the air."""
+        spec, world = self.setup.spec, self.setup.world
+        now = self.now + np.arange(self.horizon + 1)
+        plan = self.executed(rows, np.broadcast_to(now, (len(rows), self.horizon + 1)))
+        new = self.pending.valid[rows]
+        plan[new] = self.pending.path[rows[new]]
+        goal = goal_code(self.aim[rows], spec.bounds)
+        angle = np.arange(8) * (np.pi / 4.0)
+        aside = plan[:, :1] + 3.0 * world.radius * np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+        free = world.obstacles.signed_distance(aside) >= world.radius
+        return {
+            "goal_x": goal[:, 0],
+            "goal_y": goal[:, 1],
+            "role": self.role[rows],
+            "mode": np.zeros(len(rows), np.int64),
+            "homotopy": homotopy(plan),
+            "priority": self.own_priority[rows],
+            "affordance": (free << np.arange(8)).sum(1),
+            "horizon": np.full(len(rows), min(self.horizon - 1, 31)),
+            "margin": margin_code(np.full(len(rows), self.variant.margin * world.radius), world.radius),
+            "confidence": self.sureness[rows],
+        }
+
+    @abstractmethod
+    def speak(self, sampled: SampleReply | None, clock: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """See `Block.speak`."""

@@ -1,0 +1,155 @@
+"""Foresight: the cheapest way through space *and* time, around what peers are believed to do.
+
+A geodesic field knows the map but not the traffic. Here every agent whose way is contested
+solves a small dynamic programme on a window of planning nodes over the next seconds: at each
+step stay or move to a neighbour, pay time until the goal, pay for being where a peer is
+believed to be. The result is a value function (seconds to the goal, traffic included), which
+scores sampled plans, and its best way, which starts some of the samples. Waiting, going
+around, and backing out of a corridor for someone of higher priority all come out of it.
+
+Reference: D. Silver, "Cooperative pathfinding", 2005 (windowed cooperative A*); here by value
+iteration over arrays, against beliefs instead of reservations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.navigation import MOVES
+from policies.trajectory.route import Guide
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+_FAR = np.float32(1e6)
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Value functions of a batch of agents on their own windows.
+
+    Attributes:
+        value: float32 [n, step + 1, side, side], seconds to the goal from a node at a step.
+        corner: int64 [n, 2], row and column of each window's first node.
+        way: float32 [n, step + 1, 2], metres; the best way from the agent's node.
+        toll: float32 [n], seconds of penalty that the best way still pays.
+        step_s: seconds per step. guide: node geometry. speed: m/s.
+    """
+
+    value: Floats
+    corner: Ints
+    way: Floats
+    toll: Floats
+    step_s: float
+    guide: Guide
+    speed: float
+
+    def time_to_go(self, points: Floats, seconds: Floats) -> Floats:
+        """Seconds to the goal from points [n, k, 2] reached ``seconds`` [k] from now: nearest nodes plus the rest."""
+        n = np.arange(len(points))[:, None, None]
+        steps, side = self.value.shape[1], self.value.shape[2]
+        step = np.clip(np.rint(seconds / self.step_s), 0, steps - 1).astype(np.int64)
+        grid = self.guide.grid
+        place = (points - grid.origin) / grid.cell
+        low = np.floor(place).astype(np.int64)
+        around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+        column = low[..., 0, None] + around[:, 1]
+        row = low[..., 1, None] + around[:, 0]
+        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * (grid.cell / self.speed)
+        r, c = row - self.corner[:, None, None, 0], column - self.corner[:, None, None, 1]
+        inside = (r >= 0) & (c >= 0) & (r < side) & (c < side)
+        found = self.value[n, step[None, :, None], np.clip(r, 0, side - 1), np.clip(c, 0, side - 1)]
+        return np.where(inside, found + gap, _FAR).min(-1).astype(np.float32)
+
+
+def foresee(
+    guide: Guide,
+    start: Floats,
+    goal: Ints,
+    peers: Floats,
+    penalty: Floats,
+    distance: float,
+    steps: int,
+    step_s: float,
+    speed: float,
+) -> Foresight:
+    """Solve the dynamic programme of every agent.
+
+    Args:
+        start: [n, 2], metres. goal: [n], rows of the guide's tables.
+        peers: float32 [n, peer, 2·steps + 1, 2], believed positions every half step, metres.
+        penalty: float32 [n, peer], seconds charged per step spent within ``distance`` metres of it.
+    """
+    grid = guide.grid
+    rows, columns = grid.shape
+    half = steps // 2
+    side = 2 * half + 1
+    node = guide.nodes(start)
+    corner = np.stack([node // columns, node % columns], -1) - half
+    index = np.arange(side)
+    row = corner[:, 0, None] + index
+    column = corner[:, 1, None] + index
+    in_row, in_column = (row >= 0) & (row < rows), (column >= 0) & (column < columns)
+    inside = in_row[:, :, None] & in_column[:, None, :]
+    r, c = np.clip(row, 0, rows - 1)[:, :, None], np.clip(column, 0, columns - 1)[:, None, :]
+    fields = guide.fields.reshape(-1, rows, columns)
+    to_go = np.where(inside, fields[goal[:, None, None], r, c], np.inf) / speed
+    home = np.where(inside, to_go <= 0.5 * grid.cell / speed, False)
+    allowed = np.isfinite(grid.costs)[:, r, c] & inside
+
+    y = (grid.origin[1] + grid.cell * row).astype(np.float32)
+    x = (grid.origin[0] + grid.cell * column).astype(np.float32)
+    tolls = np.zeros((len(start), steps + 1, side, side), np.float32)
+    for j in range(peers.shape[1]):
+        near = np.flatnonzero(penalty[:, j] > 0)
+        if not len(near):
+            continue
+        hit = np.zeros((len(near), steps + 1, side, side), bool)
+        # Arriving at step k is charged for where the peer is at k and half a step before: no swaps.
+        for shift in (0, 1):
+            at = np.maximum(2 * np.arange(steps + 1) - shift, 0)
+            spot = peers[near, j][:, at]
+            dx = x[near, None, :] - spot[..., 0, None]
+            dy = y[near, None, :] - spot[..., 1, None]
+            hit |= (dy * dy)[..., :, None] + (dx * dx)[..., None, :] < distance * distance
+        tolls[near] += hit * penalty[near, j, None, None, None]
+    value = np.full((len(start), steps + 1, side, side), _FAR, np.float32)
+    value[:, steps] = np.where(np.isfinite(to_go), to_go, _FAR)
+    pause = np.where(home, 0.0, step_s).astype(np.float32)
+    # Moving costs a hair more than waiting, so that nobody dances.
+    for k in range(steps - 1, -1, -1):
+        onward = value[:, k + 1] + tolls[:, k + 1]
+        best = onward + pause
+        padded = np.full((len(start), side + 2, side + 2), _FAR, np.float32)
+        padded[:, 1:-1, 1:-1] = onward
+        for move, (dy, dx) in enumerate(MOVES.tolist()):
+            reached = padded[:, 1 + dy : 1 + dy + side, 1 + dx : 1 + dx + side]
+            cost = step_s * (1.02 if dy == 0 or dx == 0 else 1.1)
+            np.minimum(best, np.where(allowed[move], reached + cost, _FAR), out=best)
+        value[:, k] = best
+
+    way = np.empty((len(start), steps + 1, 2), np.float32)
+    n = np.arange(len(start))
+    r0, c0 = np.full(len(start), half), np.full(len(start), half)
+    toll = np.zeros(len(start), np.float32)
+    for k in range(steps + 1):
+        way[:, k, 0], way[:, k, 1] = x[n, c0], y[n, r0]
+        if k == steps:
+            break
+        onward = value[:, k + 1] + tolls[:, k + 1]
+        best = onward[n, r0, c0] + pause[n, r0, c0]
+        choice_r, choice_c = r0.copy(), c0.copy()
+        for move, (dy, dx) in enumerate(MOVES.tolist()):
+            rr, cc = r0 + dy, c0 + dx
+            legal = allowed[move, n, r0, c0] & (rr >= 0) & (cc >= 0) & (rr < side) & (cc < side)
+            reached = onward[n, np.clip(rr, 0, side - 1), np.clip(cc, 0, side - 1)]
+            cost = reached + step_s * (1.02 if dy == 0 or dx == 0 else 1.1)
+            better = legal & (cost < best - 1e-6)
+            best = np.where(better, cost, best)
+            choice_r, choice_c = np.where(better, rr, choice_r), np.where(better, cc, choice_c)
+        r0, c0 = choice_r, choice_c
+        toll += tolls[n, k + 1, r0, c0]
+    return Foresight(value, corner, way, toll, step_s, guide, speed)

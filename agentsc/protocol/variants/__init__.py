@@ -1,0 +1,1 @@
+"""Protocol variants, one file each."""

@@ -1,0 +1,243 @@
+"""Our protocol: intent tokens, proposals, grants and locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agentsc.intent.codec import Message, decode, encode
+from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, goal_point, unwrap
+from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.protocol.grants import verdicts
+from agentsc.protocol.planner import PlanningBlock, PlanningVariant
+
+Ints = NDArray[np.int64]
+
+MAX_LEAD = 24
+"""Ticks; a plan's start must be within the six bits that a packet has for it."""
+
+
+@PROTOCOLS.register("intent")
+class Intent(PlanningVariant):
+    """Intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
+
+    heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+
+    def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
+        return IntentBlock(self, setup, ids)
+
+
+class IntentBlock(PlanningBlock):
+    """The round: listen to verdicts and proposals, decide, answer; see `agentsc.protocol.grants`."""
+
+    variant: Intent
+
+    def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
+        super().__init__(variant, setup, ids)
+        rows = len(self.rows)
+        self.granted = np.zeros((rows, self.agents), bool)
+        self.asked_of = np.arange(self.agents) < self.id[:, None]
+        self.seq = np.zeros(rows, np.int64)
+        self.codes = np.zeros((rows, setup.spec.columns), np.int32)
+        self.first_sent = np.zeros(rows, np.int64)
+        self.last_sent = np.full(rows, -1, np.int64)
+        self.news = np.zeros(rows, bool)
+        self.told = np.full((rows, 2), -1, np.int64)
+        self.round_trip = np.ones(rows)
+        self.jitter = np.zeros(rows)
+        self._answers: list[NDArray[np.int64]] = []
+
+    # -- exchange: what came in ----------------------------------------------------------------
+
+    def listen(self, inbox: Deliveries, clock: int) -> None:
+        """Update locks, answer proposals, count grants; then commit or abandon what is due."""
+        tick = self.tick(clock)
+        self.advance(tick)
+        self._answers = []
+        if len(inbox):
+            self._take_in(inbox, clock)
+        self._settle(clock, tick)
+
+    def _take_in(self, inbox: Deliveries, clock: int) -> None:
+        message, good = decode(inbox.payload, inbox.payload_bits, self.setup.spec)
+        np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
+        keep = np.flatnonzero(good[inbox.packet] & (message.sections[inbox.packet] != 0))
+        packet = inbox.packet[keep]
+        row = inbox.lane[keep] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[keep])
+        sender = message.id[packet].astype(np.int64)
+        full = message.has_clock_high[packet]
+        sent = np.where(
+            full, unwrap(message.clock[packet], clock, 16), unwrap(message.clock[packet] & 255, clock, 8)
+        )
+        path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
+        planned = np.flatnonzero(message.sections & PLAN)
+        path[planned] = self._points(self.setup.spec.dequantise(message.plan[planned]))
+        # Several packets of one sender are taken in the order they were sent.
+        order = np.lexsort((sent, sender, row))
+        row, sender, sent, packet = row[order], sender[order], sent[order], packet[order]
+        pair = row * self.agents + sender
+        turn = np.arange(len(pair)) - np.searchsorted(pair, pair)
+        for wave in range(int(turn.max(initial=-1)) + 1):
+            now = turn == wave
+            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path)
+
+    def _take_in_one(
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+    ) -> None:
+        """At most one packet per (row, sender)."""
+        known, sections = self.knowledge, message.sections[packet]
+        known.heard[row, sender] = np.maximum(known.heard[row, sender], sent)
+        fresh = ((sections & INTENT) > 0) & (sent > self.intents.clock[row, sender])
+        self._note_intent(row[fresh], sender[fresh], sent[fresh], packet[fresh], message)
+
+        count = message.grant_count[packet]
+        for entry in range(int(count.max(initial=0))):
+            mine = (entry < count) & (message.grant_peer[packet, entry] == self.id[row])
+            self._count_verdict(
+                row[mine], sender[mine], sent[mine],
+                message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],
+            )  # fmt: skip
+
+        fresh = ((sections & STATUS) > 0) & (sent > known.clock[row, sender])
+        row, sender, sent, packet = row[fresh], sender[fresh], sent[fresh], packet[fresh]
+        known.status(row, sender, sent, message.committed_seq[packet], message.pending_seq[packet])
+        plan = (message.sections[packet] & PLAN) > 0
+        self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
+
+    def _note_intent(self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message) -> None:
+        intents = self.intents
+        code = np.stack([message.goal_x[packet], message.goal_y[packet]], -1)
+        intents.goal[row, sender] = goal_point(code, self.setup.spec.bounds)
+        for name in ("priority", "role", "mode", "homotopy", "confidence"):
+            getattr(intents, name)[row, sender] = getattr(message, name)[packet]
+        intents.clock[row, sender] = sent
+
+    def _count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
+        """A verdict counts if it names the pending proposal and was given after that was made."""
+        mine = self.pending.valid[row] & ((self.pending.seq[row] & 7) == seq) & (sent > self.first_sent[row])
+        row, sender, verdict = row[mine], sender[mine], verdict[mine]
+        yes = verdict == 1
+        self.granted[row[yes], sender[yes]] = True
+        denied = row[~yes]
+        self._abandon(np.unique(denied))
+
+    def _note_plan(
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+    ) -> None:
+        plans = self.knowledge.plans
+        seq = message.pending_seq[packet].astype(np.int64)
+        start = self.tick(sent) + message.t0_offset[packet]
+        one = np.ones_like(row)
+        same = plans.valid[row, sender, 1] & (plans.seq[row, sender, 1] == seq) & (plans.start[row, sender, 1] == start)
+        grantor = self.id[row] < sender
+        ask = grantor & ~same
+        ok = same & grantor
+        ok[ask] = verdicts(self.own, self.pending, row[ask], path[packet[ask]], start[ask], self.distance)
+        note = (ok | ~grantor) & ~same
+        plans.put(
+            (row[note], sender[note], one[note]), seq[note], start[note], path[packet[note]]
+        )
+        final = message.committed_seq[packet] == message.pending_seq[packet]
+        self.knowledge.confirmed[row[note], sender[note]] = final[note]
+        if grantor.any():
+            self._answers.append(np.stack([row, sender, seq & 7, ok], -1)[grantor].astype(np.int64))
+            np.add.at(self.counters.grants_given, self.lane[row[grantor]], ok[grantor])
+
+    # -- commit ---------------------------------------------------------------------------------
+
+    def _settle(self, clock: int, tick: int) -> None:
+        """Commit proposals that everyone has granted; give up those that did not make it in time."""
+        waiting = np.flatnonzero(self.pending.valid)
+        ready = waiting[(self.granted[waiting] | ~self.asked_of[waiting]).all(1)]
+        ready = ready[tick <= self.pending.start[ready]]
+        if len(ready):
+            took = (clock - self.first_sent[ready]) / self.setup.rounds
+            error = took - self.round_trip[ready]
+            self.round_trip[ready] += 0.2 * error
+            self.jitter[ready] += 0.2 * (np.abs(error) - self.jitter[ready])
+            np.add.at(self.counters.commit_rounds, self.lane[ready], clock - self.first_sent[ready])
+            self.commit(ready)
+            self.news[ready] = True
+        late = np.flatnonzero(self.pending.valid & (self.pending.start <= tick))
+        if len(late):
+            self.round_trip[late] = np.minimum(self.round_trip[late] * 1.3 + 0.5, MAX_LEAD)
+            self._abandon(late)
+        self.lead = np.clip(np.ceil(self.round_trip + 2.0 * self.jitter), 1, MAX_LEAD).astype(np.int64)
+
+    def _abandon(self, rows: Ints) -> None:
+        """The proposals are dead: their sequence numbers are never committed."""
+        self.pending.valid[rows] = False
+        self.retry[rows] = self.now + 1
+
+    # -- exchange: what goes out ----------------------------------------------------------------
+
+    def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
+        """Propose what was chosen, repeat what is unanswered, answer, and now and then just be heard."""
+        fresh = np.zeros(len(self.rows), bool)
+        if sampled is not None:
+            new, codes, table = self.choose(sampled)
+            rows = self.due[new]
+            self.seq[rows] = (self.seq[rows] + 1) & 255
+            table.seq[:] = self.seq[rows]
+            self.pending.copy((rows,), table, (slice(None),))
+            self.codes[rows] = codes
+            self.granted[rows] = False
+            self.first_sent[rows] = clock
+            fresh[rows] = True
+            np.add.at(self.counters.proposals, self.lane[rows], 1)
+            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked_of[rows].sum(1))
+            alone = rows[~self.asked_of[rows].any(1)]
+            self.commit(alone)
+            self.news[alone] = False
+        patience = np.maximum(2, np.ceil(self.round_trip * self.setup.rounds)).astype(np.int64)
+        again = self.pending.valid & ~fresh & (clock - self.last_sent >= patience)
+        answers = np.concatenate(self._answers) if self._answers else np.zeros((0, 4), np.int64)
+        granting = np.zeros(len(self.rows), bool)
+        granting[answers[:, 0]] = True
+        heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
+        quiet = clock - self.last_sent >= heartbeat
+        changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
+        plan, intent = fresh | again, fresh | quiet | changed
+        speaking = np.flatnonzero((plan | intent | granting | self.news) & self.active[self.lane])
+        if not len(speaking):
+            return _nothing()
+        self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]
+        self.last_sent[speaking] = clock
+        self.news[speaking] = False
+        return self._packets(speaking, plan, intent, granting, answers, clock)
+
+    def _packets(
+        self, rows: Ints, plan: NDArray[np.bool_], intent: NDArray[np.bool_], granting: NDArray[np.bool_],
+        answers: Ints, clock: int,
+    ) -> Packets:  # fmt: skip
+        answers = answers[np.argsort(answers[:, 0], kind="stable")]
+        place = np.arange(len(answers)) - np.searchsorted(answers[:, 0], answers[:, 0])
+        answers, place = answers[place < MAX_GRANTS], place[place < MAX_GRANTS]
+        message = Message.blank(len(rows), self.setup.spec, int(place.max(initial=-1)) + 1)
+        message.sections[:] = (
+            INTENT * intent[rows] + STATUS + PLAN * plan[rows] + GRANTS * granting[rows]
+        )
+        message.id[:] = self.id[rows]
+        message.clock[:] = clock & 0xFFFF
+        for name, code in self.token(rows).items():
+            getattr(message, name)[:] = code
+        message.committed_seq[:] = self.own.seq[rows, 1]
+        message.pending_seq[:] = np.where(self.pending.valid[rows], self.pending.seq[rows], self.own.seq[rows, 1])
+        start = np.where(self.pending.valid[rows], self.pending.start[rows], self.own.start[rows, 1])
+        message.t0_offset[:] = np.where(plan[rows], start - self.now, 0)
+        message.plan[:] = self.codes[rows]
+        at = np.searchsorted(rows, answers[:, 0])
+        message.grant_peer[at, place] = answers[:, 1]
+        message.grant_seq[at, place] = answers[:, 2]
+        message.grant_verdict[at, place] = answers[:, 3]
+        np.add.at(message.grant_count, at, 1)
+        data, bits = encode(message, self.setup.spec)
+        return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
+
+
+def _nothing() -> Packets:
+    none = np.zeros(0, np.int32)
+    return Packets(none, none, np.zeros((0, 0), np.uint8), none)

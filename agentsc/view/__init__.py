@@ -1,0 +1,1 @@
+"""Watching a run: recordings, the picture, films and the live window."""

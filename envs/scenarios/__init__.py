@@ -1,0 +1,56 @@
+"""Scenarios: what the agents are asked to do. One file each; a file is all that a new one needs.
+
+A scenario is a frozen set of parameters. `Scenario.build` turns it into a `World` for any episodes:
+what an episode holds depends on (parameters, seed, episode number) alone, never on which other
+episodes are built beside it. Modules whose name starts with an underscore are shared bases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from envs.registry import Plugin, Registry
+
+if TYPE_CHECKING:
+    from envs.world import World
+
+SCENARIOS = Registry("scenarios", "envs.scenarios")
+
+
+class Scenario(Plugin):
+    """What every scenario can be asked."""
+
+    name: ClassVar[str]
+
+    agents: int = Field(10, ge=1, description="number of agents")
+    dynamics: Literal["single", "double"] = Field(
+        "single", description="what a command means: a velocity (single) or an acceleration (double)"
+    )
+    a_max: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="acceleration limit, m/s²; null: unlimited (single), full speed in 0.5 s (double)",
+    )
+
+    def build(self, seed: int, episodes: Sequence[int]) -> World:
+        """The world of these episodes, one lane each, in the order given.
+
+        Args:
+            seed: keys all random choices.
+            episodes: the episodes' numbers.
+
+        Raises:
+            ConfigError: the agents do not fit, or a file is malformed.
+        """
+        raise NotImplementedError
+
+    def acceleration_limit(self, v_max: float) -> float:
+        """The limit to use at that top speed, m/s²."""
+        if self.a_max is not None:
+            return self.a_max
+        return math.inf if self.dynamics == "single" else v_max / 0.5

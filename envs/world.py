@@ -1,0 +1,97 @@
+"""What a scenario builds: everything about a batch of episodes that does not change while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.geometry import Obstacles
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class World:
+    """One map shared by all lanes, and each lane's starts and goals.
+
+    Attributes:
+        name: the scenario's name.
+        obstacles: the static geometry with its one signed-distance function.
+        radius: an agent's radius, metres.
+        v_max: speed limit, m/s.
+        a_max: acceleration limit, m/s² (``inf`` for none).
+        dt: one tick, seconds.
+        dynamics: what a command means: a velocity (``single``) or an acceleration (``double``).
+        goal_tolerance: an agent is at its goal within this distance, metres.
+        separation: centre distance under which a pair has collided, metres (twice the radius).
+        max_ticks: the time limit.
+        cell: planning-cell size, metres (1 on grid maps, about ``2 * radius`` elsewhere).
+        starts, goals: float32 [lane, agent, 2], metres.
+        episodes: int64 [lane], the number that keys a lane's randomness; never the lane index.
+        flow: the map's motion pattern: points [..., 2] to preferred directions [..., 2], unit or zero.
+        via: float32 [lane, agent, K, 2], points to pass in order before the goal; NaN rows are none.
+        adherence: share of a lane's motion that follows the pattern: positions [T+1, agent, 2] to
+            float [agent] in [0, 1].
+        notes: provenance, one line.
+    """
+
+    name: str
+    obstacles: Obstacles
+    radius: float
+    v_max: float
+    a_max: float
+    dt: float
+    dynamics: Literal["single", "double"]
+    goal_tolerance: float
+    separation: float
+    max_ticks: int
+    cell: float
+    starts: Float
+    goals: Float
+    episodes: NDArray[np.int64]
+    flow: Callable[[Float], Float] | None = None
+    via: Float | None = None
+    adherence: Callable[[Float], Float] | None = None
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        lanes = len(self.episodes)
+        if self.starts.shape != self.goals.shape or self.starts.shape[::2] != (lanes, 2):
+            raise ValueError(
+                f"starts {self.starts.shape} and goals {self.goals.shape} must both be [{lanes}, agents, 2]"
+            )
+
+    @property
+    def lanes(self) -> int:
+        """Number of episodes that advance together."""
+        return int(self.starts.shape[0])
+
+    @property
+    def agents(self) -> int:
+        """Number of agents in each lane."""
+        return int(self.starts.shape[1])
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(xmin, ymin, xmax, ymax) of the arena, metres: the wall, or what the contents span."""
+        wall = self.obstacles.bounds
+        if wall is not None:
+            return wall
+        spots = np.concatenate([self.starts.reshape(-1, 2), self.goals.reshape(-1, 2)])
+        low, high = self.obstacles.extent(spots, margin=4 * self.radius)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    def select(self, lanes: Sequence[int] | slice) -> World:
+        """The same world with only those lanes, in that order."""
+        pick = lanes if isinstance(lanes, slice) else np.asarray(lanes, dtype=np.int64)
+        return replace(
+            self,
+            starts=self.starts[pick],
+            goals=self.goals[pick],
+            episodes=self.episodes[pick],
+            via=None if self.via is None else self.via[pick],
+        )

@@ -1,0 +1,1 @@
+"""The diffusion core and its priors: networks, noise processes, solvers, guidance, training."""

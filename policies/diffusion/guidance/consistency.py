@@ -1,0 +1,113 @@
+"""The multi-agent consistency term: keep clear of what peers intend and of the static map.
+
+J(x) = Σ_{m,h} w_m γ^h max(0, R_mh − ‖x_h − y_mh‖)² + w_o Σ_h max(0, c − sdf(x_h))²
+
+over way-points x_h = (B C)_h of a plan with control points C, peers' believed way-points y_mh
+with clearances R_mh, and the map's signed distance. The clean estimate moves along −∂J/∂x,
+clipped per way-point and carried back to control points by the spline basis.
+Reference: agent-centric scenario of the seed paper, section V-C, step "reconciliation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from envs.geometry import distance_and_gradient
+from policies.diffusion import GUIDANCE
+from policies.diffusion.guidance import Guidance
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What a batch of agents must stay clear of, as tensors on the core's device.
+
+    Attributes:
+        basis: [waypoint, P], spline basis at the way-point times.
+        discs: [agents, disc, waypoint, 2], metres; where a peer may be at each way-point time.
+        radius: [agents, disc, waypoint], metres of centre distance to keep.
+        weight: [agents, disc]; zero switches a disc off.
+        obstacles: tensors of the static map. clearance: [agents], metres to keep from it.
+        step: metres that one way-point may move at once.
+        speed: metres between successive control points at v_max, [P − 1].
+    """
+
+    basis: torch.Tensor
+    discs: torch.Tensor
+    radius: torch.Tensor
+    weight: torch.Tensor
+    obstacles: Any
+    clearance: torch.Tensor
+    step: float
+    speed: torch.Tensor
+
+
+@GUIDANCE.register("consistency")
+class Consistency(Guidance):
+    """Pushes plans apart from believed peers and obstacles, in metres, without the network's gradient."""
+
+    eta: float = Field(0.8, gt=0.0, description="step size at full noise; annealed as σ/(σ + 0.1)")
+    discount: float = Field(0.98, gt=0.0, le=1.0, description="weight lost per way-point into the future")
+    inner_steps: int = Field(2, ge=1, description="corrections per denoising step below half noise")
+    obstacle_weight: float = Field(1.0, ge=0.0, description="weight of the static map against peers")
+
+    def apply(self, control: torch.Tensor, sigma: float, problem: object) -> torch.Tensor:
+        assert isinstance(problem, Neighbourhood)
+        carry = problem.basis.T / problem.basis.sum(0)[:, None].clamp_min(1e-6)
+        eta = max(self.eta * sigma / (sigma + 0.1), 0.25)
+        for _ in range(1 if sigma > 0.7 else self.inner_steps):
+            _, push = self.cost(along(problem.basis, control), problem)
+            length = push.norm(dim=-1, keepdim=True)
+            push = push * (problem.step / length.clamp_min(problem.step))
+            moved = along(carry, eta * push)
+            moved[..., 0, :] = 0.0
+            control = control + moved
+        return limit_speed(control, problem.speed)
+
+    def cost(self, points: torch.Tensor, problem: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
+        """J [agents, samples] and its descent direction [agents, samples, waypoint, 2] in metres."""
+        decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
+        # Discs one by one keep the working set in cache: [agents, samples, waypoint] per step.
+        x, y = points[..., 0], points[..., 1]
+        total = torch.zeros_like(x)
+        push_x, push_y = torch.zeros_like(x), torch.zeros_like(x)
+        for m in range(problem.discs.shape[1]):
+            disc = problem.discs[:, m, None]
+            dx, dy = x - disc[..., 0], y - disc[..., 1]
+            distance = torch.sqrt(dx * dx + dy * dy + 1e-12)
+            hinge = (problem.radius[:, m, None] - distance).clamp_min(0.0)
+            force = hinge * problem.weight[:, m, None, None]
+            total += force * hinge
+            scale = force / distance
+            push_x += scale * dx
+            push_y += scale * dy
+        if problem.obstacles is not None and self.obstacle_weight > 0.0:
+            distance, gradient = distance_and_gradient(problem.obstacles, points)
+            hinge = (problem.clearance[:, None, None] - distance).clamp_min(0.0)
+            total += self.obstacle_weight * hinge * hinge
+            push_x += self.obstacle_weight * hinge * gradient[..., 0]
+            push_y += self.obstacle_weight * hinge * gradient[..., 1]
+        return (total * decay).sum(-1), torch.stack([push_x * decay, push_y * decay], dim=-1)
+
+
+def along(rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all."""
+    return (vectors.transpose(-1, -2) @ rows.T).transpose(-1, -2)
+
+
+def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
+    """Shorten increments of control points so that the spline never exceeds v_max.
+
+    A clamped B-spline's velocity is a convex combination of its increments divided by their
+    knot spans (de Boor 1978, ch. X), so bounding every increment bounds the speed everywhere.
+
+    Args:
+        control: [..., P, 2], metres. speed: [P − 1], metres allowed per increment.
+    """
+    step = control[..., 1:, :] - control[..., :-1, :]
+    length = step.norm(dim=-1, keepdim=True)
+    step = step * (speed[:, None] / length.clamp_min(1e-9)).clamp_max(1.0)
+    return torch.cat([control[..., :1, :], control[..., :1, :] + torch.cumsum(step, dim=-2)], dim=-2)

@@ -1,0 +1,1 @@
+"""Networks: small modules that map (noisy state, time, condition) to a clean estimate."""

@@ -1,0 +1,64 @@
+"""A residual MLP over B-spline control points, modulated by its condition (adaLN).
+
+The condition is embedded once per agent and shared by all of its samples and all denoising
+steps; only the trunk runs per sample. Reference for the modulation: Peebles and Xie,
+"Scalable diffusion models with transformers", 2023, section 3.2 (adaLN-Zero).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class SplineMLP(nn.Module):
+    """x0-prediction for one flattened set of control points.
+
+    Args:
+        state_dim: numbers in a sample (free control points × 2).
+        condition_dim: numbers in a condition.
+        width: hidden units.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, state_dim: int, condition_dim: int, width: int = 256, blocks: int = 3) -> None:
+        super().__init__()
+        self.width, self.blocks = width, blocks
+        self.encoder = nn.Sequential(
+            nn.Linear(condition_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.clock = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width))
+        self.modulation = nn.Linear(width, blocks * 3 * width)
+        self.entry = nn.Linear(state_dim, width)
+        self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.outer = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.exit = nn.Linear(width, state_dim)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+        self.register_buffer("frequency", torch.exp(torch.linspace(0.0, math.log(64.0), 16)), persistent=False)
+
+    def embed(self, condition: torch.Tensor) -> torch.Tensor:
+        """Condition [agents, condition_dim] → embedding [agents, width]."""
+        return self.encoder(condition)
+
+    def modulations(self, embedding: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Per-agent scale, shift and gate of every block at time ``t`` ([1] or [agents])."""
+        angle = t[:, None] * self.frequency * math.pi
+        clock = self.clock(torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1))
+        return self.modulation(nn.functional.silu(embedding + clock))
+
+    def forward(self, x: torch.Tensor, modulations: torch.Tensor) -> torch.Tensor:
+        """Clean estimate.
+
+        Args:
+            x: noisy samples [agents, samples, state_dim].
+            modulations: from `modulations`, [agents, blocks·3·width].
+        """
+        hidden = self.entry(x)
+        for block, part in enumerate(modulations[:, None, :].chunk(self.blocks, dim=-1)):
+            scale, shift, gate = part.chunk(3, dim=-1)
+            inner = nn.functional.layer_norm(hidden, (self.width,)) * (1.0 + scale) + shift
+            hidden = hidden + gate * self.outer[block](nn.functional.silu(self.inner[block](inner)))
+        return self.exit(hidden)

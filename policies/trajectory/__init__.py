@@ -1,0 +1,1 @@
+"""Trajectory priors: splines, local context, demonstrations, training and sampling."""
