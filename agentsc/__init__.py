@@ -1,6 +1,8 @@
 """Fleets of agents that coordinate by exchanging diffusion-based intents over lossy radio links.
 
-Every command has a Python call of the same name; nothing heavy is imported before one is used::
+Every command has a Python call of the same name, except that ``agentsc list`` is `listing` (a built-in
+has that name) and ``agentsc view`` is `watch` (a package has it). Nothing heavy is imported before one
+is used::
 
     import agentsc
     result = agentsc.run(scenario="circle", agents=8, link="erasure:p=0.2", episodes=4)
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from agentsc.catalog import listing
     from agentsc.experiment.doctor import doctor
     from agentsc.experiment.run import run
-    from agentsc.experiment.watch import record, view
+    from agentsc.experiment.watch import record, watch
     from policies.trajectory.train import train
 
 __version__ = "0.1.0"
-__all__ = ["doctor", "listing", "record", "run", "train", "view"]
+__all__ = ["doctor", "listing", "record", "run", "train", "watch"]
 
 _CALLS = {
     "doctor": "agentsc.experiment.doctor",
@@ -28,7 +30,7 @@ _CALLS = {
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
     "train": "policies.trajectory.train",
-    "view": "agentsc.experiment.watch",
+    "watch": "agentsc.experiment.watch",
 }
 
 

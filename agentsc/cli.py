@@ -171,7 +171,7 @@ def view(
 ) -> None:
     """Replay a run folder in a window, or watch a new run and then replay it."""
     from agentsc.experiment.progress import Display
-    from agentsc.experiment.watch import view as call
+    from agentsc.experiment.watch import watch as call
 
     with Display(_console(stderr=True)) as display:
         result = call(

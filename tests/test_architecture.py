@@ -175,3 +175,9 @@ def test_examples_in_the_docs_run() -> None:
         [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_python_call_is_there_whatever_was_imported_before() -> None:
+    code = "import agentsc, agentsc.view.live\nfor n in agentsc.__all__: assert callable(getattr(agentsc, n))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr

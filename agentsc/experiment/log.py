@@ -59,7 +59,8 @@ class RunLog:
         packets, bits: int64 [L, A], offered to the medium, headers and checksums included.
         silent_rounds, speaking_rounds: int64 [L], agent-rounds without and with a packet.
         decisions, lost: int64 [L], packet × receiver, and those that never arrived.
-        age_sum, age_count: float64 [L], s, int64 [L]: age of information over time and ordered pairs.
+        age_sum, age_count: float64 [L], age of information (s) summed over time and ordered pairs, and
+        how much of both it was summed over.
         proposals, commits: int64 [L]. commit_rounds: int64 [L], rounds from proposal to commit, summed.
         grants_asked, grants_given: int64 [L]. brakes: int64 [L], activations of the safety monitor.
         belief_ade_sum, belief_fde_sum: float64 [L], m, smallest average and final displacement error
@@ -89,7 +90,7 @@ class RunLog:
     decisions: Counts | None = None
     lost: Counts | None = None
     age_sum: Doubles | None = None
-    age_count: Counts | None = None
+    age_count: Doubles | None = None
     proposals: Counts | None = None
     commits: Counts | None = None
     commit_rounds: Counts | None = None

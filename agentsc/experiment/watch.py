@@ -45,7 +45,9 @@ def record(run: Path | str, out: Path | str, *, episode: int | None = None, **op
     return make(load_recording(run, episode), out, **options)
 
 
-def view(target: Path | str | None = None, *, episode: int | None = None, **options: Any) -> RunResult | None:
+def watch(
+    target: Path | str | None = None, *, episode: int | None = None, **options: Any
+) -> RunResult | None:
     """Replay a run folder in a window, or run an experiment live and then replay it.
 
     Args:

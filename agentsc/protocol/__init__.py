@@ -24,7 +24,7 @@ from envs.world import World
 from policies.requests import SampleReply, SampleRequest
 from policies.trajectory.context import Vehicle
 from policies.trajectory.presets import PRIORS
-from policies.trajectory.route import Guide
+from policies.trajectory.route import CLEARANCE, Guide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Setup:
         """Routes on this map; each block builds its own."""
         world = self.world
         grid = NavigationGrid(world.obstacles, world.radius, world.cell, flow=world.flow, extent=world.bounds)
-        return Guide(grid, world.obstacles, world.radius * 1.1, self.vehicle.reach)
+        return Guide(grid, world.obstacles, world.radius * CLEARANCE, self.vehicle.reach)
 
 
 @dataclass

@@ -43,7 +43,7 @@ class PlanningVariant(Variant):
     replan_ticks: int = Field(4, ge=1, description="ticks between decisions of one agent")
     margin: float = Field(0.1, ge=0.0, description="clearance between committed plans beyond touching, in radii")
     gain_s: float = Field(0.15, ge=0.0, description="seconds that a new plan must save to be worth proposing")
-    foresight_steps: int = Field(20, ge=4, description="steps of the space-time value function")
+    foresight_steps: int = Field(14, ge=4, description="steps of the space-time value function")
     consider: int = Field(4, ge=1, description="best samples that are checked exactly, in order of cost")
 
 
@@ -54,6 +54,13 @@ def homotopy(points: Floats) -> Ints:
     off = points[..., quarter, :] - points[..., :1, :]
     left = chord[..., 0] * off[..., 1] - chord[..., 1] * off[..., 0] > 0
     return np.asarray((left << np.arange(4)).sum(-1), np.int64)
+
+
+def shortened(control: Floats, keep: int) -> Floats:
+    """The same plans [..., P, 2], coming to rest at their control point number ``keep``."""
+    cut = control.copy()
+    cut[..., keep:, :] = control[..., keep - 1 : keep, :]
+    return cut
 
 
 @dataclass
@@ -101,6 +108,8 @@ class PlanningBlock(Block):
         self.role = np.zeros(rows, np.int64)
         self.aim = self.goal.copy()
         self.sureness = np.full(rows, 8)
+        self.home = np.zeros(rows, bool)
+        self.arrived = np.zeros(rows, bool)
         self.best_to_go = np.full(rows, np.inf, np.float32)
         self.progress_tick = np.zeros(rows, np.int64)
         self.due: Ints = np.zeros(0, np.int64)
@@ -137,7 +146,11 @@ class PlanningBlock(Block):
         return priority * 1024 - ids
 
     def priority(self, tick: int) -> Ints:
-        """0 resting at the goal, 1 under way, 2 without progress for long (int64 [row])."""
+        """0 for those who have been home once, 1 under way, 2 without progress for long (int64 [row]).
+
+        Who has arrived makes room for those who have not, and keeps doing so on the way back;
+        otherwise two agents would push each other to and fro for ever.
+        """
         here = self.executed(self.rows, np.full((len(self.rows), 1), tick))[:, 0]
         to_go = self.guide.cost_to_go(here, self.goal_row)
         better = to_go < self.best_to_go - 0.25 * self.setup.world.cell
@@ -146,7 +159,9 @@ class PlanningBlock(Block):
         home = np.linalg.norm(here - self.goal, axis=-1) <= self.setup.world.goal_tolerance
         patience = 12.0 / self.setup.world.dt * self.setup.world.radius / 0.3 / self.setup.world.v_max
         stuck = tick - self.progress_tick > patience * (1.0 + 0.25 * (self.id % 4))
-        return np.where(home, 0, np.where(stuck, 2, 1))
+        self.home = home
+        self.arrived |= home
+        return np.where(self.arrived, np.where(stuck & ~home, 1, 0), np.where(stuck, 2, 1))
 
     def advance(self, tick: int) -> None:
         """Plans that have started replace the ones before them, own and peers' alike."""
@@ -206,8 +221,7 @@ class PlanningBlock(Block):
 
     def _whose_turn(self, tick: int) -> Ints:
         started = self.own.start[:, 1] <= tick
-        home = self.own_priority == 0
-        period = np.where(home, 2 * self.variant.replan_ticks, self.variant.replan_ticks)
+        period = np.where(self.home, 2 * self.variant.replan_ticks, self.variant.replan_ticks)
         turn = ((tick + self.id) % period == 0) | (self.retry == tick)
         return np.flatnonzero(started & ~self.pending.valid & turn & self.active[self.lane])
 
@@ -292,32 +306,34 @@ class PlanningBlock(Block):
         """What near peers will do, coarsely, and what being near them costs.
 
         Returns:
-            trails [due, peer, 2·steps + 1, 2] every half step of foresight; toll [due, peer], seconds
-            per step; uphill [due, peer], whether the peer has right of way.
+            trails [due, 2·peer, 2·steps + 1, 2] every half step of foresight, each peer brisk and slow;
+            toll [due, 2·peer], seconds per step; uphill [due, peer], whether the peer has right of way.
         """
         near, steps = self._near, self.variant.foresight_steps
         mine = self.rank(self.own_priority[due], self.id[due])
         theirs = self.rank(self.intents.priority[due[:, None], near], near)
         uphill = (theirs > mine[:, None]).astype(np.float32)
-        dt = self.setup.world.dt
         half = np.arange(2 * steps + 1) * 0.5 * self.step_s
-        ticks = self._start[:, None] + np.rint(half / dt).astype(np.int64)
-        known = self.peer_positions(due, near, ticks)
+        ticks = self._start[:, None] + np.rint(half / self.setup.world.dt).astype(np.int64)
+        brisk = self.peer_positions(due, near, ticks)
+        slow = brisk.copy()
         heard = self.intents.clock[due[:, None], near] >= 0
-        going = heard & (uphill > 0)
-        trails = known.copy()
-        row, k = np.nonzero(going)
+        row, k = np.nonzero(heard & (uphill > 0))
         if len(row):
             peer = near[row, k]
             goal = self.guide.goal_index(self.intents.goal[due[row], peer])
-            here = known[row, k, 0]
-            way = self.guide.routes(here, goal)
+            way = self.guide.walks(brisk[row, k, 0], goal, float(half[-1] * self.speed))
             arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(row), len(half)))
-            trails[row, k] = way.at(arc)
-        toll = np.where(uphill > 0, 6.0, 1.5).astype(np.float32)
+            brisk[row, k], slow[row, k] = way.at(arc), way.at(0.5 * arc)
+        # A peer with right of way may come as fast as it can, or be held up: by this very agent,
+        # if it does not make room. Both are to be avoided; the second one alone tells it to move on.
+        fast_toll = np.where(uphill > 0, 2.0, 0.0)
+        slow_toll = np.where(uphill > 0, 6.0, 1.5)
+        trails = np.concatenate([brisk, slow], axis=1)
+        toll = np.concatenate([fast_toll, slow_toll], axis=1).astype(np.float32)
         # Far peers do not matter within the window.
-        reach = 1.2 * steps * self.setup.world.cell
-        toll[np.linalg.norm(trails[:, :, 0] - self.executed(due, self._start[:, None]), axis=-1) > reach] = 0.0
+        far = np.linalg.norm(brisk[:, :, 0] - self.executed(due, self._start[:, None]), axis=-1)
+        toll[np.tile(far > 1.5 * steps * self.setup.world.cell, 2)] = 0.0
         return trails, toll, uphill
 
     def _contested(self, routes: object, trails: Floats, toll: Floats) -> Ints:
@@ -398,62 +414,102 @@ class PlanningBlock(Block):
             Indices into ``due`` of those with a new plan, its codes for the air, and the plans.
         """
         due, spec = self.due, self.setup.spec
-        start = spec.lattice(sampled.control[:, 0, 0])
-        rough = self._points(sampled.control)
-        total = self._time_to_go(rough) + self._penalty(sampled.cost)
+        everyone = np.arange(len(due))
         ticks = self._start[:, None] + np.arange(self.horizon + 1)
         keep = self.executed(due, ticks)
-        kept = self._time_to_go(keep[:, None])[:, 0] + self._keeping(keep)
+        bar = self._score(everyone, keep[:, None])[:, 0] - self.variant.gain_s
+        rough = self._points(sampled.control)
+        total = self._time_to_go(everyone, rough) + self._penalty(sampled.cost)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
-        n = np.arange(len(due))
-        chosen = np.full(len(due), -1)
+        best = np.take_along_axis(sampled.control, order[..., None, None], axis=1)
+        total = np.take_along_axis(total, order, axis=1)
+
         codes = np.zeros((len(due), spec.columns), np.int32)
         path = np.zeros((len(due), self.horizon + 1, 2), np.float32)
-        for k in range(order.shape[1]):
-            open_ = np.flatnonzero((chosen < 0) & (total[n, order[:, k]] < kept - self.variant.gain_s))
-            if not len(open_):
-                break
-            code = spec.quantise(sampled.control[open_, order[open_, k]], start[open_])
-            points = self._points(spec.dequantise(code))
-            good = self._feasible(due[open_], points, self._start[open_])
-            rows = open_[good]
-            chosen[rows] = order[rows, k]
-            codes[rows], path[rows] = code[good], points[good]
-        new = np.flatnonzero(chosen >= 0)
+        found = self._first_feasible(everyone, best, total, bar, codes, path)
+        # Where nothing fits, going part of the way often does: the same plans, stopping early.
+        left = np.flatnonzero(~found & (total.min(1) < bar))
+        if len(left):
+            cut = np.concatenate([shortened(best[left], k) for k in (8, 6, 4, 3)], axis=1)
+            again = self._score(left, self._points(cut))
+            order = np.argsort(again, axis=1, kind="stable")
+            cut = np.take_along_axis(cut, order[..., None, None], axis=1)
+            again = np.take_along_axis(again, order, axis=1)
+            found[left] = self._first_feasible(left, cut, again, bar[left], codes, path)
+        new = np.flatnonzero(found)
         table = PlanTable(np.zeros(len(new), np.int64), self._start[new], path[new], np.ones(len(new), bool))
-        spread = np.linalg.norm(rough[:, :, -1] - rough[n, order[:, 0], None, -1], axis=-1).mean(1)
+        end = rough[:, :, -1]
+        spread = np.linalg.norm(end - self._points(best)[:, :1, -1], axis=-1).mean(1)
         self.sureness[due] = confidence_code(1.0 - 2.0 * spread / self.setup.vehicle.reach)
         self.role[due] = self._yields
         self.aim[due] = np.where(self._yields[:, None], keep[:, -1], self.goal[due])
         self.aim[due[new]] = np.where(self._yields[new, None], path[new, -1], self.goal[due[new]])
         return new, codes[new], table
 
+    def _first_feasible(
+        self, rows: Ints, control: Floats, total: Floats, bar: Floats, codes: NDArray[np.int32], path: Floats
+    ) -> Flags:
+        """Fill ``codes`` and ``path`` of ``rows`` with their first feasible candidates that are under the bar.
+
+        Args:
+            rows: [n], indices into ``due``. control: [n, candidate, P, 2], in the order to try.
+            total: [n, candidate], bar: [n], seconds.
+
+        Returns:
+            bool [n], one was found.
+        """
+        spec = self.setup.spec
+        found = np.zeros(len(rows), bool)
+        for k in range(control.shape[1]):
+            trying = np.flatnonzero(~found & (total[:, k] < bar))
+            if not len(trying):
+                break
+            part = rows[trying]
+            code = spec.quantise(control[trying, k], spec.lattice(control[trying, k, 0]))
+            points = self._points(spec.dequantise(code))
+            good = self._feasible(self.due[part], points, self._start[part])
+            codes[part[good]], path[part[good]] = code[good], points[good]
+            found[trying[good]] = True
+        return found
+
+    def _score(self, rows: Ints, points: Floats) -> Floats:
+        """Seconds [n, candidate] that plans ``points`` [n, candidate, H + 1, 2] of ``rows`` (of ``due``) cost."""
+        peers, stops = self._peers, points[:, :, ::STRIDE]
+        cost = np.zeros(points.shape[:2], np.float32)
+        decay = (0.98 ** np.arange(stops.shape[2])).astype(np.float32)
+        for disc in range(peers.discs.shape[1]):
+            gap = np.linalg.norm(stops - peers.discs[rows, disc, None], axis=-1)
+            hinge = np.maximum(peers.radius[rows, disc, None] - gap, 0.0)
+            cost += (hinge * hinge * decay).sum(-1) * peers.weight[rows, disc, None]
+        return self._time_to_go(rows, points) + self._penalty(cost)
+
     def _points(self, control: Floats) -> Floats:
         """Way-points at ticks, float32 [..., H + 1, 2]."""
         return np.asarray(self._basis @ control, np.float32)
 
-    def _time_to_go(self, points: Floats) -> Floats:
-        """Expected arrival [due, sample], seconds: time passed plus time to go, averaged along the plan."""
+    def _time_to_go(self, rows: Ints, points: Floats) -> Floats:
+        """Expected arrival [n, candidate], seconds: time passed plus time to go, averaged along the plan."""
         stops = np.array([0.25, 0.5, 0.75, 1.0])
         step = np.rint(stops * self.horizon).astype(np.int64)
         seconds = (step * self.setup.world.dt).astype(np.float32)
         spots = points[:, :, step]
         n, s, k, _ = spots.shape
         if self.exact:
-            length = np.linalg.norm(spots - self.goal[self.due][:, None, None], axis=-1)
+            length = np.linalg.norm(spots - self.goal[self.due[rows]][:, None, None], axis=-1)
             result = length / self.speed
         else:
-            result = self._geodesic(spots.reshape(n, s * k, 2)).reshape(n, s, k)
+            result = self._geodesic(rows, spots.reshape(n, s * k, 2)).reshape(n, s, k)
         if self._foresight is not None:
-            rows, seen = self._foresight
-            flat = spots[rows].reshape(len(rows), s * k, 2)
-            result[rows] = seen.time_to_go(flat, np.tile(seconds, s)).reshape(len(rows), s, k)
+            contested, seen = self._foresight
+            mine, theirs = np.nonzero(rows[:, None] == contested)
+            flat = spots[mine].reshape(len(mine), s * k, 2)
+            result[mine] = seen.time_to_go(theirs, flat, np.tile(seconds, s)).reshape(len(mine), s, k)
         # Once home, time stops counting.
         home = result <= 0.5 * self.setup.world.goal_tolerance / self.speed
-        return np.where(home, 0.0, result + seconds).mean(-1)
+        return np.asarray(np.where(home, 0.0, result + seconds).mean(-1), np.float32)
 
-    def _geodesic(self, points: Floats) -> Floats:
-        """Seconds to the goal from points [due, k, 2] over the static map."""
+    def _geodesic(self, rows: Ints, points: Floats) -> Floats:
+        """Seconds to the goal from points [n, k, 2] over the static map."""
         grid, guide = self.guide.grid, self.guide
         place = (points - grid.origin) / grid.cell
         low = np.floor(place).astype(np.int64)
@@ -462,24 +518,15 @@ class PlanningBlock(Block):
         inside = (row >= 0) & (column >= 0) & (row < grid.shape[0]) & (column < grid.shape[1])
         node = np.clip(row, 0, grid.shape[0] - 1) * grid.shape[1] + np.clip(column, 0, grid.shape[1] - 1)
         gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * grid.cell
-        field = guide.fields[self.goal_row[self.due][:, None, None], node]
+        mine = self.due[rows]
+        field = guide.fields[self.goal_row[mine][:, None, None], node]
         metres = np.where(inside, field + gap, 1e6).min(-1)
-        straight = np.linalg.norm(points - self.goal[self.due][:, None], axis=-1)
-        return (np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed).astype(np.float32)
+        straight = np.linalg.norm(points - self.goal[mine][:, None], axis=-1)
+        return np.asarray(np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed, np.float32)
 
     def _penalty(self, cost: Floats | None) -> Floats | float:
         """Seconds charged for the consistency cost."""
         return 0.0 if cost is None else cost / self.setup.world.radius**2 * 0.5
-
-    def _keeping(self, keep: Floats) -> Floats:
-        """What keeping the committed plan costs in terms of peers' intents, seconds [due]."""
-        peers = self._peers
-        points = keep[:, ::STRIDE]
-        gap = np.linalg.norm(peers.discs - points[:, None], axis=-1)
-        hinge = np.maximum(peers.radius - gap, 0.0)
-        decay = 0.98 ** np.arange(points.shape[1])
-        cost = ((hinge * hinge * decay).sum(-1) * peers.weight).sum(-1)
-        return np.asarray(self._penalty(cost))
 
     def _feasible(self, rows: Ints, points: Floats, start: Ints) -> Flags:
         """Exact checks [n]: speed, acceleration, the static map, and everything known or locked of peers."""

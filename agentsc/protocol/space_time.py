@@ -47,9 +47,9 @@ class Foresight:
     guide: Guide
     speed: float
 
-    def time_to_go(self, points: Floats, seconds: Floats) -> Floats:
-        """Seconds to the goal from points [n, k, 2] reached ``seconds`` [k] from now: nearest nodes plus the rest."""
-        n = np.arange(len(points))[:, None, None]
+    def time_to_go(self, rows: Ints, points: Floats, seconds: Floats) -> Floats:
+        """Seconds to the goal from points [n, k, 2] of ``rows`` [n], reached ``seconds`` [k] from now."""
+        n = rows[:, None, None]
         steps, side = self.value.shape[1], self.value.shape[2]
         step = np.clip(np.rint(seconds / self.step_s), 0, steps - 1).astype(np.int64)
         grid = self.guide.grid
@@ -59,7 +59,8 @@ class Foresight:
         column = low[..., 0, None] + around[:, 1]
         row = low[..., 1, None] + around[:, 0]
         gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * (grid.cell / self.speed)
-        r, c = row - self.corner[:, None, None, 0], column - self.corner[:, None, None, 1]
+        corner = self.corner[rows][:, None, None]
+        r, c = row - corner[..., 0], column - corner[..., 1]
         inside = (r >= 0) & (c >= 0) & (r < side) & (c < side)
         found = self.value[n, step[None, :, None], np.clip(r, 0, side - 1), np.clip(c, 0, side - 1)]
         return np.where(inside, found + gap, _FAR).min(-1).astype(np.float32)
@@ -85,7 +86,7 @@ def foresee(
     """
     grid = guide.grid
     rows, columns = grid.shape
-    half = steps // 2
+    half = steps  # nobody can leave the window, so its edge never makes waiting look free
     side = 2 * half + 1
     node = guide.nodes(start)
     corner = np.stack([node // columns, node % columns], -1) - half

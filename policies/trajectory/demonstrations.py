@@ -20,7 +20,7 @@ from envs import keyed, maps
 from envs.geometry import Obstacles, segment_clearance
 from envs.navigation import NavigationGrid
 from policies.trajectory.context import Context, Vehicle, build
-from policies.trajectory.route import Guide
+from policies.trajectory.route import CLEARANCE, Guide
 from policies.trajectory.spline import basis, fit
 
 Floats = NDArray[np.float32]
@@ -87,7 +87,7 @@ def pose(seed: int, index: int, family: str, control_points: int = 12, horizon_t
     obstacles, vehicle, cell, flow = _world(family, rng, control_points)
     grid = NavigationGrid(obstacles, vehicle.radius, cell, flow=flow)
     free = np.flatnonzero(grid.largest_component().ravel())
-    nodes = Guide(grid, obstacles, vehicle.radius * 1.15, vehicle.reach)
+    nodes = Guide(grid, obstacles, vehicle.radius * CLEARANCE, vehicle.reach)
     width = grid.shape[1]
 
     goals = rng.choice(free, 6)

@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 _UNKNOWN = -2
+CLEARANCE = 1.4
+"""Radii that a route keeps from corners it cuts: a spline along it cuts a little more."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,12 @@ class Guide:
         """Geodesic metres from positions [batch, 2] to goals by row (inf: no way)."""
         return self.fields[goal, self.nodes(positions)]
 
-    def _trail(self, start: Ints, goal: Ints) -> Ints:
+    def _trail(self, start: Ints, goal: Ints, hops: int | None = None) -> Ints:
         """Nodes met by following the field, [batch, hops]; stays on the last one at the goal."""
-        trail = np.empty((len(start), self.hops), np.int64)
+        hops = hops or self.hops
+        trail = np.empty((len(start), hops), np.int64)
         node = start
-        for hop in range(self.hops):
+        for hop in range(hops):
             trail[:, hop] = node
             onward = self._next[goal, node]
             node = np.where(onward >= 0, onward, node)
@@ -152,7 +155,19 @@ class Guide:
             arrived = self._next[goal, node] < 0
             vertices.append(np.where(arrived[:, None], goals, self._points[node]))
             node = self._corners(goal, node)
-        line = np.stack(vertices, axis=1).astype(np.float32)
+        return self._polyline(np.stack(vertices, axis=1), goal, remaining)
+
+    def walks(self, positions: Floats, goal: Ints, metres: float) -> Routes:
+        """The same ways from node to node, not pulled taut, at least ``metres`` long: for looking far ahead."""
+        start = self.nodes(positions)
+        trail = self._trail(start, goal, int(np.ceil(metres / self.grid.cell)) + 1)
+        ends = self._next[goal[:, None], trail] < 0
+        points = np.where(ends[..., None], self.goals[goal][:, None, :], self._points[trail])
+        points[:, 0] = positions
+        return self._polyline(points, goal, self.fields[goal, start])
+
+    def _polyline(self, line: Floats, goal: Ints, remaining: Floats) -> Routes:
+        goals, line = self.goals[goal], line.astype(np.float32)
         arc = np.cumsum(np.linalg.norm(np.diff(line, axis=1), axis=-1), axis=1, dtype=np.float32)
         arc = np.concatenate([np.zeros_like(arc[:, :1]), arc], axis=1)
         complete = (np.abs(line[:, -1] - goals) < 1e-6).all(-1)

@@ -126,8 +126,8 @@ def test_a_failed_run_leaves_no_result(tmp_path: Path, walking: Callable[[Any], 
         ({"scenario": "circle", "agents": 500}, "agents"),
         ({"protocol": "wlak"}, "did you mean 'walk'"),
         ({"link": "erasure:p=1.4"}, "link.erasure.p must be less than or equal to 1, got 1.4"),
-        ({"link": "erasure:q=0.1"}, "link.erasure.p is missing"),
-        ({"link": "erasure:p=0.1,q=0.1"}, "'q'"),
+        ({"link": "erasure:q=0.1"}, "does not know, 'q'"),
+        ({"link": "erasure"}, "link.erasure.p is missing"),
         ({"link": "pigeon"}, "link 'pigeon' is not known"),
         ({"set": ["scenario.colour=red"]}, "colour"),
         (
@@ -174,3 +174,32 @@ def test_weights_are_checked_even_when_the_protocol_needs_none(tmp_path: Path) -
 
 
 SMALL_TREE = {"scenario": {"name": "circle", "agents": 3}, "protocol": "walk", "ticks": 4}
+
+
+def test_watching_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("PYTHONPATH", str(Path(agentsc.__file__).parents[1]))  # the window is a new process
+    watched = agentsc.run(**SMALL, out=tmp_path / "a", view=True)
+    plain = agentsc.run(**SMALL, out=tmp_path / "b")
+    assert watched.digest == plain.digest and watched.metrics == plain.metrics
+
+
+def test_a_run_that_cannot_be_watched_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, walking: Callable[[Any], None]
+) -> None:
+    def no_window(scene: Any) -> None:
+        raise ConfigError("view needs a display")
+
+    monkeypatch.setattr("agentsc.view.live.LiveView", no_window)
+    walking(lambda *_, **__: pytest.fail("the run was started"))
+    with pytest.raises(ConfigError, match="view needs a display"):
+        agentsc.run(**SMALL, out=tmp_path / "run", view=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_watch_replays_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("agentsc.view.live.replay", shown.append)
+    folder = agentsc.run(**SMALL, out=tmp_path / "run").folder
+    assert agentsc.watch(folder) is None
+    assert len(shown[0]) == 4 and shown[0].scene.agents == 3

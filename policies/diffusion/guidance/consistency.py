@@ -58,7 +58,8 @@ class Consistency(Guidance):
         assert isinstance(problem, Neighbourhood)
         carry = problem.basis.T / problem.basis.sum(0)[:, None].clamp_min(1e-6)
         eta = max(self.eta * sigma / (sigma + 0.1), 0.25)
-        for _ in range(1 if sigma > 0.7 else self.inner_steps):
+        # Early estimates are blurred: one correction then, more as they settle.
+        for _ in range(1 if sigma > 0.7 else self.inner_steps if sigma > 0.4 else 2 * self.inner_steps):
             _, push = self.cost(along(problem.basis, control), problem)
             length = push.norm(dim=-1, keepdim=True)
             push = push * (problem.step / length.clamp_min(problem.step))
