@@ -29,6 +29,8 @@ from policies.trajectory.spline import basis, greville
 Floats = NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parent / "weights"
+TIME_POWER = 1.5
+"""Diffusion times get denser towards 0, where narrow passages are settled."""
 _SMALLEST = 8
 """Matrix products of fewer rows take another kernel and differ in the last bit: pad to this."""
 
@@ -49,7 +51,7 @@ class DiffusionCore:
     device: str = "cpu"
     solver: str = "ddim"
     steps: int = 5
-    warm_time: float = 0.4
+    warm_time: float = 0.3
     stride: int = 2
     network_s: float = 0.0
     calls: int = 0
@@ -132,19 +134,26 @@ class DiffusionCore:
         def later(first: int, rows: slice) -> Any:
             return lambda k: tensor(keyed.normal(request.keys, (total, dim), 1 + first + k))[:, rows]
 
-        times = process.times(self.steps)
-        join = next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6) if warm else 0
+        times = process.times(self.steps, power=TIME_POWER)
+        # Samples join the one batch at their own times: from pure noise, part-way, at the last step.
+        early = next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6)
+        joins = [(0, request.fresh), (early, warm - request.late), (self.steps - 1, request.late)]
         heat = np.broadcast_to(np.asarray(request.temperature, np.float32), (batch,))
-        x = noise[:, : request.fresh] * tensor(heat)[:, None, None]
-        if warm:
-            if request.fresh:
-                x = self._solver.solve(process, denoise, x, times[: join + 1], later(0, slice(0, request.fresh)))
-            assert request.warm is not None
-            anchor = frame.encode(tensor(request.warm))
-            level = torch.full((batch,), times[join], device=device)
-            x = torch.cat([x, process.diffuse(anchor, noise[:, request.fresh :], level)], dim=1)
-            times = times[join:]
-        x = self._solver.solve(process, denoise, x, times, later(join, slice(0, total)))
+        anchors = None if request.warm is None else frame.encode(tensor(request.warm))
+        x = noise[:, :0]
+        for stage, (join, count) in enumerate(joins):
+            part = slice(x.shape[1], x.shape[1] + count)
+            if join == 0:
+                x = noise[:, part] * tensor(heat)[:, None, None]
+            elif count and anchors is not None:
+                level = torch.full((batch,), times[join], device=device)
+                own = anchors[:, part.start - request.fresh : part.stop - request.fresh]
+                x = torch.cat([x, process.diffuse(own, noise[:, part], level)], dim=1)
+            until = joins[stage + 1][0] if stage + 1 < len(joins) else self.steps
+            if x.shape[1] and until > join:
+                x = self._solver.solve(
+                    process, denoise, x, times[join : until + 1], later(join, slice(0, x.shape[1]))
+                )
         control = limit_speed(frame.decode(x), self._speed)
         cost = None
         if hood is not None:
@@ -209,6 +218,7 @@ def _pad(request: SampleRequest, size: int) -> SampleRequest:
         request.keys[rows],
         request.fresh,
         None if request.warm is None else request.warm[rows],
+        request.late,
         None if peers is None else Peers(peers.discs[rows], peers.radius[rows], peers.weight[rows], peers.clearance[rows]),
         request.temperature if np.ndim(request.temperature) == 0 else np.asarray(request.temperature)[rows],
     )

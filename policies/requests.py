@@ -36,6 +36,8 @@ class SampleRequest:
         keys: uint64 [batch]; all noise of a row comes from its key.
         fresh: samples per row that start from pure noise.
         warm: float32 [batch, warm, P, 2] or None; control points that join partly noised.
+        late: so many of the last warm samples join at the last step, with little noise: ways that must
+            be kept closely, such as through a narrow door.
         peers: guidance, or None to sample the bare prior.
         temperature: scale of the initial noise, one for all or [batch]; 1 samples the prior as trained.
     """
@@ -45,6 +47,7 @@ class SampleRequest:
     keys: NDArray[np.uint64]
     fresh: int
     warm: Floats | None = None
+    late: int = 0
     peers: Peers | None = None
     temperature: float | Floats = 1.0
 

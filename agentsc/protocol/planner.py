@@ -266,8 +266,8 @@ class PlanningBlock(Block):
             around[contested] = again[contested] = self._along(seen)
             free = self.guide.cost_to_go(here[contested], self.goal_row[due][contested]) / self.speed
             delayed = seen.value[np.arange(len(contested)), 0, *self._centre(seen)] > free + 2.5 * seen.step_s
-            self._yields[contested] = delayed
-        warm = np.stack([nominal, slow, self._continued(due), around, again], axis=1).astype(np.float32)
+            self._yields[contested] = delayed & (uphill[contested] > 0).any(1)
+        warm = [nominal, slow, self._continued(due), around, again, nominal, around]
         self._contexts = build(
             world.obstacles, self.setup.vehicle, velocity, routes,
             np.full(len(due), self.variant.margin * world.radius, np.float32),
@@ -277,8 +277,9 @@ class PlanningBlock(Block):
         self._peers = peers
         keys = keyed.hash_words(self.setup.seed, keyed.stream_id("plan"), self._episode[due], self.id[due], tick)
         return SampleRequest(
-            self.setup.prior, self._contexts, keys, self.variant.samples, warm, peers
-        )
+            self.setup.prior, self._contexts, keys, self.variant.samples,
+            np.stack(warm, axis=1).astype(np.float32), 3, peers,
+        )  # fmt: skip
 
     def _agreeing_first(self, points: Floats) -> Floats:
         """Samples [n, K, H + 1, 2] in order of how well their turns match the homotopy bits of the token."""
@@ -307,7 +308,7 @@ class PlanningBlock(Block):
 
         Returns:
             trails [due, 2·peer, 2·steps + 1, 2] every half step of foresight, each peer brisk and slow;
-            toll [due, 2·peer], seconds per step; uphill [due, peer], whether the peer has right of way.
+            toll [due, 2·peer, step + 1], seconds per step; uphill [due, peer], whether the peer has right of way.
         """
         near, steps = self._near, self.variant.foresight_steps
         mine = self.rank(self.own_priority[due], self.id[due])
@@ -327,10 +328,14 @@ class PlanningBlock(Block):
             brisk[row, k], slow[row, k] = way.at(arc), way.at(0.5 * arc)
         # A peer with right of way may come as fast as it can, or be held up: by this very agent,
         # if it does not make room. Both are to be avoided; the second one alone tells it to move on.
-        fast_toll = np.where(uphill > 0, 2.0, 0.0)
-        slow_toll = np.where(uphill > 0, 6.0, 1.5)
+        fast_toll = np.where(uphill > 0, 5.0, 0.0)
+        slow_toll = np.where(uphill > 0, 200.0, 1.5)
         trails = np.concatenate([brisk, slow], axis=1)
         toll = np.concatenate([fast_toll, slow_toll], axis=1).astype(np.float32)
+        # Peers without right of way are expected to make room: being near them costs less and less.
+        fading = np.maximum(1.0 - np.arange(steps + 1) / 5.0, 0.0)
+        fade = np.where(np.tile(uphill > 0, 2)[..., None], 1.0, fading)
+        toll = (toll[..., None] * fade).astype(np.float32)
         # Far peers do not matter within the window.
         far = np.linalg.norm(brisk[:, :, 0] - self.executed(due, self._start[:, None]), axis=-1)
         toll[np.tile(far > 1.5 * steps * self.setup.world.cell, 2)] = 0.0
@@ -342,7 +347,7 @@ class PlanningBlock(Block):
         arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(trails), len(half)))
         mine = routes.at(arc)  # type: ignore[attr-defined]
         gap = np.linalg.norm(trails - mine[:, None], axis=-1)
-        close = (gap < 1.3 * self.distance) & (toll > 0)[..., None]
+        close = (gap < 1.3 * self.distance) & toll.any(-1)[..., None]
         return np.flatnonzero(close.any((1, 2)))
 
     def _foresee(self, due: Ints, rows: Ints, here: Floats, trails: Floats, toll: Floats) -> Foresight:
@@ -420,6 +425,10 @@ class PlanningBlock(Block):
         bar = self._score(everyone, keep[:, None])[:, 0] - self.variant.gain_s
         rough = self._points(sampled.control)
         total = self._time_to_go(everyone, rough) + self._penalty(sampled.cost)
+        total += self._crowding(everyone, rough[:, :, -1])
+        # What scrapes along a wall is not worth an exact check.
+        walls = self.setup.world.obstacles.signed_distance(rough[:, :, ::STRIDE]).min(-1)
+        total += 60.0 * (walls < self.setup.world.radius)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
         best = np.take_along_axis(sampled.control, order[..., None, None], axis=1)
         total = np.take_along_axis(total, order, axis=1)
@@ -428,7 +437,7 @@ class PlanningBlock(Block):
         path = np.zeros((len(due), self.horizon + 1, 2), np.float32)
         found = self._first_feasible(everyone, best, total, bar, codes, path)
         # Where nothing fits, going part of the way often does: the same plans, stopping early.
-        left = np.flatnonzero(~found & (total.min(1) < bar))
+        left = np.flatnonzero(~found & (total.min(1) - 60.0 < bar))
         if len(left):
             cut = np.concatenate([shortened(best[left], k) for k in (8, 6, 4, 3)], axis=1)
             again = self._score(left, self._points(cut))
@@ -481,7 +490,17 @@ class PlanningBlock(Block):
             gap = np.linalg.norm(stops - peers.discs[rows, disc, None], axis=-1)
             hinge = np.maximum(peers.radius[rows, disc, None] - gap, 0.0)
             cost += (hinge * hinge * decay).sum(-1) * peers.weight[rows, disc, None]
-        return self._time_to_go(rows, points) + self._penalty(cost)
+        return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
+
+    def _crowding(self, rows: Ints, end: Floats) -> Floats:
+        """Seconds charged for stopping [n, candidate, 2] so close to where a peer stops that neither can turn."""
+        due, near = self.due[rows], self._near[rows]
+        room = 0.35 * self.setup.world.cell
+        rest = self.knowledge.plans.path[due[:, None], near, 0, -1]
+        gap = np.linalg.norm(end[:, :, None] - rest[:, None], axis=-1)
+        close = np.clip((self.distance + room - gap) / room, 0.0, 1.0)
+        away = np.linalg.norm(end - self.goal[due][:, None], axis=-1) > self.setup.world.goal_tolerance
+        return np.asarray(3.0 * close.max(-1, initial=0.0) * away, np.float32)
 
     def _points(self, control: Floats) -> Floats:
         """Way-points at ticks, float32 [..., H + 1, 2]."""
@@ -503,10 +522,13 @@ class PlanningBlock(Block):
             contested, seen = self._foresight
             mine, theirs = np.nonzero(rows[:, None] == contested)
             flat = spots[mine].reshape(len(mine), s * k, 2)
-            result[mine] = seen.time_to_go(theirs, flat, np.tile(seconds, s)).reshape(len(mine), s, k)
-        # Once home, time stops counting.
-        home = result <= 0.5 * self.setup.world.goal_tolerance / self.speed
-        return np.asarray(np.where(home, 0.0, result + seconds).mean(-1), np.float32)
+            static = result[mine].reshape(len(mine), s * k)
+            result[mine] = seen.time_to_go(theirs, flat, np.tile(seconds, s), static).reshape(len(mine), s, k)
+        # Once home, time stops counting; what is left there is only what peers charge.
+        length = np.linalg.norm(spots - self.goal[self.due[rows]][:, None, None], axis=-1)
+        home = length <= 0.5 * self.setup.world.goal_tolerance
+        result = np.maximum(np.where(home, result - length / self.speed, result), 0.0)
+        return np.asarray((result + seconds * ~home).mean(-1), np.float32)
 
     def _geodesic(self, rows: Ints, points: Floats) -> Floats:
         """Seconds to the goal from points [n, k, 2] over the static map."""

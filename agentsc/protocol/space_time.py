@@ -33,6 +33,8 @@ class Foresight:
 
     Attributes:
         value: float32 [n, step + 1, side, side], seconds to the goal from a node at a step.
+        tolls: likewise, seconds charged for being at a node at a step.
+        to_go: float32 [n, side, side], seconds to the goal over the empty map, inf where blocked.
         corner: int64 [n, 2], row and column of each window's first node.
         way: float32 [n, step + 1, 2], metres; the best way from the agent's node.
         toll: float32 [n], seconds of penalty that the best way still pays.
@@ -40,6 +42,8 @@ class Foresight:
     """
 
     value: Floats
+    tolls: Floats
+    to_go: Floats
     corner: Ints
     way: Floats
     toll: Floats
@@ -47,8 +51,17 @@ class Foresight:
     guide: Guide
     speed: float
 
-    def time_to_go(self, rows: Ints, points: Floats, seconds: Floats) -> Floats:
-        """Seconds to the goal from points [n, k, 2] of ``rows`` [n], reached ``seconds`` [k] from now."""
+    def time_to_go(self, rows: Ints, points: Floats, seconds: Floats, static: Floats) -> Floats:
+        """Seconds to the goal, traffic included.
+
+        Args:
+            rows: [n], which agents. points: [n, k, 2], metres. seconds: [k], when they are reached.
+            static: [n, k], seconds to the goal over the empty map.
+
+        Returns:
+            float32 [n, k]: the value at the nearest node, corrected by what the point is better or
+            worse than that node on the empty map.
+        """
         n = rows[:, None, None]
         steps, side = self.value.shape[1], self.value.shape[2]
         step = np.clip(np.rint(seconds / self.step_s), 0, steps - 1).astype(np.int64)
@@ -58,12 +71,17 @@ class Foresight:
         around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
         column = low[..., 0, None] + around[:, 1]
         row = low[..., 1, None] + around[:, 0]
-        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * (grid.cell / self.speed)
+        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None])
         corner = self.corner[rows][:, None, None]
         r, c = row - corner[..., 0], column - corner[..., 1]
         inside = (r >= 0) & (c >= 0) & (r < side) & (c < side)
-        found = self.value[n, step[None, :, None], np.clip(r, 0, side - 1), np.clip(c, 0, side - 1)]
-        return np.where(inside, found + gap, _FAR).min(-1).astype(np.float32)
+        r, c = np.clip(r, 0, side - 1), np.clip(c, 0, side - 1)
+        free = inside & np.isfinite(self.to_go[n, r, c])
+        nearest = np.where(free, gap, np.inf).argmin(-1)[..., None]
+        r, c = (np.take_along_axis(a, nearest, -1)[..., 0] for a in (r, c))
+        index = rows[:, None], step, r, c
+        found = self.value[index] + self.tolls[index] + static - self.to_go[rows[:, None], r, c]
+        return np.where(free.any(-1), found, _FAR).astype(np.float32)
 
 
 def foresee(
@@ -82,7 +100,7 @@ def foresee(
     Args:
         start: [n, 2], metres. goal: [n], rows of the guide's tables.
         peers: float32 [n, peer, 2·steps + 1, 2], believed positions every half step, metres.
-        penalty: float32 [n, peer], seconds charged per step spent within ``distance`` metres of it.
+        penalty: float32 [n, peer, step + 1], seconds charged for a step spent within ``distance`` of it.
     """
     grid = guide.grid
     rows, columns = grid.shape
@@ -105,7 +123,7 @@ def foresee(
     x = (grid.origin[0] + grid.cell * column).astype(np.float32)
     tolls = np.zeros((len(start), steps + 1, side, side), np.float32)
     for j in range(peers.shape[1]):
-        near = np.flatnonzero(penalty[:, j] > 0)
+        near = np.flatnonzero(penalty[:, j].any(-1))
         if not len(near):
             continue
         hit = np.zeros((len(near), steps + 1, side, side), bool)
@@ -116,7 +134,7 @@ def foresee(
             dx = x[near, None, :] - spot[..., 0, None]
             dy = y[near, None, :] - spot[..., 1, None]
             hit |= (dy * dy)[..., :, None] + (dx * dx)[..., None, :] < distance * distance
-        tolls[near] += hit * penalty[near, j, None, None, None]
+        tolls[near] += hit * penalty[near, j, :, None, None]
     value = np.full((len(start), steps + 1, side, side), _FAR, np.float32)
     value[:, steps] = np.where(np.isfinite(to_go), to_go, _FAR)
     pause = np.where(home, 0.0, step_s).astype(np.float32)
@@ -153,4 +171,4 @@ def foresee(
             choice_r, choice_c = np.where(better, rr, choice_r), np.where(better, cc, choice_c)
         r0, c0 = choice_r, choice_c
         toll += tolls[n, k + 1, r0, c0]
-    return Foresight(value, corner, way, toll, step_s, guide, speed)
+    return Foresight(value, tolls, to_go.astype(np.float32), corner, way, toll, step_s, guide, speed)

@@ -34,8 +34,8 @@ class CosineVP:
         """The noise implied by a clean estimate: ε = (x_t − α x̂_0)/σ. Needs t > 0."""
         return (x - self.alpha(t) * x0) / self.sigma(t)
 
-    def times(self, steps: int, start: float = 1.0) -> list[float]:
-        """``steps + 1`` times from ``start`` down to 0, evenly spaced.
+    def times(self, steps: int, start: float = 1.0, power: float = 1.0) -> list[float]:
+        """``steps + 1`` times from ``start`` down to 0: evenly spaced, or denser near 0 for ``power`` > 1.
 
         Raises:
             ValueError: fewer than one step, or a start outside (0, 1].
@@ -44,4 +44,4 @@ class CosineVP:
             raise ValueError(f"steps must be at least 1, got {steps} (denoising steps)")
         if not 0.0 < start <= 1.0:
             raise ValueError(f"start must be in (0, 1], got {start} (diffusion time to start from)")
-        return [start * (1.0 - k / steps) for k in range(steps + 1)]
+        return [start * (1.0 - k / steps) ** power for k in range(steps + 1)]

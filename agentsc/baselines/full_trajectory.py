@@ -1,0 +1,86 @@
+"""Whole plans on the air, every tick, raw; nobody is asked. What coordination costs without a code.
+
+Reference: J. Tordesillas and J. P. How, "MADER: trajectory planner in multiagent and dynamic
+environments", IEEE Transactions on Robotics 38(1), 2022; here without its check and recheck
+steps, so two agents that commit at the same time, or that miss each other's packets, may collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agentsc.baselines._unasked import UnaskedBlock, nothing
+from agentsc.intent.codec import Message, decode, encode
+from agentsc.intent.fields import MAX_WAYPOINTS, TRAJECTORY
+from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.protocol.planner import PlanningVariant
+from envs.errors import ConfigError
+
+
+@PROTOCOLS.register("full-trajectory")
+class FullTrajectory(PlanningVariant):
+    """Every agent broadcasts its whole plan as float32 way-points every tick, and commits without asking."""
+
+    def block(self, setup: Setup, ids: Sequence[int]) -> FullTrajectoryBlock:
+        return FullTrajectoryBlock(self, setup, ids)
+
+
+class FullTrajectoryBlock(UnaskedBlock):
+    """The newest trajectory received of a peer is its plan, in guidance and in the exact checks alike."""
+
+    variant: FullTrajectory
+
+    def __init__(self, variant: FullTrajectory, setup: Setup, ids: Sequence[int]) -> None:
+        super().__init__(variant, setup, ids)
+        self.waypoints = self.horizon + 1
+        if self.waypoints > MAX_WAYPOINTS:
+            raise ConfigError(
+                f"prior horizon must be below {MAX_WAYPOINTS} ticks for protocol full-trajectory, got {self.horizon} "
+                "(a packet's count of way-points has 8 bits)"
+            )
+        # What a peer has published stands: everybody has right of way over everybody else.
+        self.intents.priority[:] = 3
+
+    def listen(self, inbox: Deliveries, clock: int) -> None:
+        """Replace what is known of a peer's plan by anything newer."""
+        tick = self.tick(clock)
+        self.advance(tick)
+        if not len(inbox):
+            return
+        message, good = decode(inbox.payload, inbox.payload_bits, self.setup.spec)
+        good &= (message.kind == TRAJECTORY) & (message.waypoint_count == self.waypoints)
+        np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
+        kept = np.flatnonzero(good[inbox.packet])
+        packet = inbox.packet[kept]
+        row = inbox.lane[kept] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[kept])
+        peer = message.id[packet].astype(np.int64)
+        start = message.waypoint_t0[packet].astype(np.int64)
+        # Delays may bring several packets of one sender at once, and old ones after newer ones.
+        order = np.lexsort((start, peer, row))
+        row, peer, start, packet = row[order], peer[order], start[order], packet[order]
+        pair = row * self.agents + peer
+        newest = np.append(pair[1:] != pair[:-1], True) & (start > self.knowledge.plans.seq[row, peer, 0])
+        row, peer, start, packet = row[newest], peer[newest], start[newest], packet[newest]
+        path = message.waypoints[packet, : self.waypoints]
+        self.knowledge.plans.put((row, peer, np.zeros_like(row)), start, start, path)
+        self.knowledge.heard[row, peer] = start * self.setup.rounds
+
+    def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
+        """Decide; then, once per tick, publish the plan from the next tick on."""
+        self.adopt(sampled)
+        rows = np.flatnonzero(self.active[self.lane])
+        if clock % self.setup.rounds or not len(rows):
+            return nothing()
+        start = self.now + 1  # the earliest tick at which a plan chosen now takes effect
+        message = Message.blank(len(rows), self.setup.spec, waypoints=self.waypoints)
+        message.kind[:] = TRAJECTORY
+        message.id[:] = self.id[rows]
+        message.clock[:] = clock & 0xFFFF
+        message.waypoint_t0[:] = start
+        message.waypoint_count[:] = self.waypoints
+        ticks = np.broadcast_to(start + np.arange(self.waypoints), (len(rows), self.waypoints))
+        message.waypoints[:] = self.executed(rows, ticks)
+        data, bits = encode(message, self.setup.spec)
+        return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)

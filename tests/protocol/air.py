@@ -1,0 +1,216 @@
+"""A fleet of random planners under any packet schedule: what the safety tests drive.
+
+The planner is replaced by one that proposes random plans, the network and the medium by an
+adversary that loses, delays, repeats and reorders packets per receiver as it likes. Everything
+between them, from bytes to locks, is the real protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol import PROTOCOLS, Setup
+from agentsc.protocol import grants as rules
+from agentsc.protocol.plans import PlanTable
+from agentsc.protocol.variants.intent import IntentBlock
+from envs.arena import Arena
+from envs.geometry import Obstacles
+from envs.world import World
+from policies.trajectory.spline import greville
+
+ROUNDS = 2
+
+
+def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int = 80) -> World:
+    """``agents`` discs at random places of a small walled square, nothing else in it."""
+    rng = np.random.default_rng(seed)
+    starts = np.empty((lanes, agents, 2), np.float32)
+    for lane in range(lanes):
+        for agent in range(agents):
+            while True:
+                spot = rng.uniform(-half + 0.06, half - 0.06, 2)
+                if (np.linalg.norm(starts[lane, :agent] - spot, axis=-1) > 0.12).all():
+                    break
+            starts[lane, agent] = spot
+    return World(
+        name="crowd", obstacles=Obstacles(bounds=(-half, -half, half, half)), radius=0.05, v_max=0.64,
+        a_max=np.inf, dt=5 / 64, dynamics="single", goal_tolerance=0.05, separation=0.1, max_ticks=ticks, cell=0.1,
+        starts=starts, goals=-starts, episodes=np.arange(lanes, dtype=np.int64),
+    )  # fmt: skip
+
+
+def setup_of(world: World, seed: int = 0) -> Setup:
+    return Setup.of(world, prior="edge-prior", rounds=ROUNDS, seed=seed)
+
+
+class RandomPlanner(IntentBlock):
+    """The real protocol around plans drawn at random; only the rule keeps them apart."""
+
+    rng: np.random.Generator
+
+    def imagine(self, clock: int) -> None:
+        self.own_priority = np.zeros(len(self.rows), np.int64)
+        self.due = self._whose_turn(self.now)
+
+    def choose(self, sampled: Any) -> tuple[NDArray[np.int64], NDArray[np.int32], PlanTable]:
+        due, spec, rng = self.due, self.setup.spec, self.rng
+        start = self.now + self.lead[due]
+        here = self.executed(due, start[:, None])[:, 0]
+        x0, y0, x1, y1 = self.setup.world.bounds
+        target = rng.uniform((x0, y0), (x1, y1), (len(due), 2))
+        share = greville(spec.control_points)[:, None] * rng.uniform(0.7, 3.0, (len(due), 1, 1))
+        control = here[:, None] + (target - here)[:, None] * np.minimum(share, 1.0)
+        control += rng.normal(0.0, 0.03, control.shape)
+        control[:, 0] = here
+        codes = spec.quantise(control.astype(np.float32), spec.lattice(here))
+        path = self._points(spec.dequantise(codes))
+        new = np.flatnonzero(rules.clear_of_peers(self.knowledge, due, path, start, self.id[due], self.distance))
+        table = PlanTable(np.zeros(len(new), np.int64), start[new], path[new], np.ones(len(new), bool))
+        return new, codes[new], table
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an adversary treats packets; every lane gets a strength of its own up to these.
+
+    Attributes:
+        loss, repeat: probabilities. delay: rounds, at most. stall: rounds; packets to a stalled
+            receiver wait for the next multiple of this (1: never). tail: share of packets that take
+            ten times as long. jitter: 0, a link takes equally long every time; 1, anything up to that.
+    """
+
+    loss: float = 0.0
+    repeat: float = 0.0
+    delay: int = 1
+    stall: int = 1
+    tail: float = 0.0
+    jitter: float = 1.0
+
+
+class Air:
+    """Carries packets of all lanes as a schedule says, bytes unharmed."""
+
+    def __init__(self, schedule: Schedule, lanes: int, agents: int, rng: np.random.Generator) -> None:
+        self.schedule, self.agents, self.rng = schedule, agents, rng
+        pair = (lanes, agents, agents)
+        # Links differ: some are clean while others are nearly dead, which is when ranks disagree most.
+        self.loss = schedule.loss * rng.random(pair) ** 0.5
+        self.delay = float(schedule.delay) ** rng.random(pair)
+        self.stall = np.where(rng.random(pair) < 0.3, schedule.stall, 1)
+        self.due: dict[int, list[tuple[NDArray[np.int64], ...]]] = {}
+        self.data: list[NDArray[np.uint8]] = []
+        self.bits: list[int] = []
+
+    def send(self, packets: Packets, clock: int) -> None:
+        schedule, rng = self.schedule, self.rng
+        if not len(packets.lane):
+            return
+        first = len(self.data)
+        self.data += list(packets.data)
+        self.bits += packets.bits.tolist()
+        packet, receiver = (a.ravel() for a in np.indices((len(packets.lane), self.agents)))
+        lane, sender = packets.lane[packet].astype(np.int64), packets.sender[packet].astype(np.int64)
+        copies = (rng.random(len(packet)) >= self.loss[lane, sender, receiver]).astype(np.int64)
+        copies += rng.random(len(packet)) < schedule.repeat
+        copies[receiver == sender] = 0
+        every = np.repeat(np.arange(len(packet)), copies)
+        packet, receiver, lane, sender = packet[every], receiver[every], lane[every], sender[every]
+        wait = (1.0 - schedule.jitter * rng.random(len(every))) * (self.delay[lane, sender, receiver] - 1.0)
+        wait = np.where(rng.random(len(every)) < schedule.tail, 10 * wait, wait)
+        period = self.stall[lane, sender, receiver]
+        when = clock + 1 + wait.astype(np.int64)
+        when = -(-when // period) * period
+        for due in np.unique(when):
+            now = when == due
+            rows = (lane[now], sender[now], receiver[now], np.full(now.sum(), clock), first + packet[now])
+            self.due.setdefault(int(due), []).append(rows)
+
+    def deliver(self, clock: int) -> Deliveries:
+        parts = self.due.pop(clock, [])
+        lane, sender, receiver, sent, packet = (
+            np.concatenate([part[k] for part in parts]) if parts else np.zeros(0, np.int64) for k in range(5)
+        )
+        order = self.rng.permutation(len(lane))  # the order within a round must not matter either
+        kept, renumbered = np.unique(packet[order], return_inverse=True)
+        width = max((len(self.data[k]) for k in kept), default=0)
+        payload = np.zeros((len(kept), width), np.uint8)
+        for row, k in enumerate(kept):
+            payload[row, : len(self.data[k])] = self.data[k]
+        small = np.int32
+        return Deliveries(
+            lane[order].astype(small), sender[order].astype(small), receiver[order].astype(small),
+            sent[order].astype(small), np.zeros(len(order)), renumbered.astype(small), payload,
+            np.array([self.bits[k] for k in kept], small),
+        )  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """closest: float [lane], metres, least centre distance in continuous time. commits: int [lane]."""
+
+    closest: NDArray[np.float32]
+    commits: NDArray[np.int64]
+    proposals: NDArray[np.int64]
+
+
+def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
+    mine = np.isin(inbox.receiver, ids)
+    return Deliveries(
+        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine],
+        inbox.arrival_s[mine], inbox.packet[mine], inbox.payload, inbox.payload_bits,
+    )  # fmt: skip
+
+
+def fly(
+    schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
+    weaken: Any = None, first_seq: int = 0,
+) -> Outcome:  # fmt: skip
+    """Random planners under a schedule.
+
+    Args:
+        weaken: called with every block before the start, to break the rule on purpose.
+        first_seq: sequence number that agents start from.
+    """
+    world = crowd(lanes, agents, seed, ticks=ticks)
+    setup = setup_of(world, seed)
+    variant = PROTOCOLS.create("intent", replan_ticks=2)
+    rng = np.random.default_rng([seed, 1])
+    air = Air(schedule, lanes, agents, rng)
+    parts = [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
+    blocks = [RandomPlanner(variant, setup, part.tolist()) for part in parts]
+    for block in blocks:
+        block.rng = rng
+        block.seq[:] = first_seq
+        if weaken is not None:
+            weaken(block)
+    arena = Arena(world)
+    closest = np.full(lanes, np.inf, np.float32)
+    far = np.full((lanes, agents), np.inf, np.float32)
+    for tick in range(ticks):
+        for number in range(ROUNDS):
+            clock = tick * ROUNDS + number
+            inbox = air.deliver(clock)
+            spoken = []
+            for block, part in zip(blocks, parts, strict=True):
+                block.listen(part_of(inbox, part), clock)
+                deciding = number == 0
+                if deciding:
+                    block.imagine(clock)
+                spoken.append(block.speak(Ellipsis if deciding and len(block.due) else None, clock))  # type: ignore[arg-type]
+            for packets in spoken:
+                air.send(packets, clock)
+        command = np.concatenate(
+            [
+                block.act(arena.position[:, part], arena.velocity[:, part], far[:, part], tick)
+                for block, part in zip(blocks, parts, strict=True)
+            ],
+            axis=1,
+        )
+        closest = np.minimum(closest, arena.step(command).closest)
+    counters = [block.counters for block in blocks]
+    return Outcome(closest, sum(c.commits for c in counters), sum(c.proposals for c in counters))
