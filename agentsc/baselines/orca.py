@@ -22,6 +22,7 @@ from agentsc.baselines._unasked import nothing
 from agentsc.intent.codec import Message, decode, encode
 from agentsc.intent.fields import STATE, unwrap
 from agentsc.protocol import PROTOCOLS, Block, Deliveries, Packets, SampleReply, Setup, Variant
+from policies.trajectory.route import Guide
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -30,8 +31,10 @@ Flags = NDArray[np.bool_]
 
 HORIZON_RADII = 25.6
 """Radii travelled at full speed within the default time horizon: 2 s in the unit world."""
-TIGHT, LOOSE = 1.05, 1.15
+TIGHT, LOOSE = 1.1, 1.15
 """Default inflation of radii with and without obstacles."""
+SIGHT = 0.9
+"""Radii that lines of sight along the way keep from obstacles."""
 VELOCITY_TOP = 2047
 """Largest code of a velocity on the air, standing for v_max."""
 _TINY = 1e-9
@@ -45,12 +48,12 @@ class Orca(Variant):
         None, gt=0.0, description="seconds that pairs keep apart; null: the time to go 25.6 radii (2 s in the unit world)"
     )
     obstacle_horizon_s: float | None = Field(
-        None, gt=0.0, description="seconds that obstacles are kept away; null: an eighth of the default time_horizon_s"
+        None, gt=0.0, description="seconds that obstacles are kept away; null: a quarter of the default time_horizon_s"
     )
     inflation: float | None = Field(
-        None, ge=1.0, description="factor on radii between peers; null: 1.15, and 1.05 where there are obstacles"
+        None, ge=1.0, description="factor on radii between peers; null: 1.15, and 1.1 where there are obstacles"
     )
-    neighbours: int = Field(10, ge=1, description="peers that are looked at, nearest first")
+    neighbours: int = Field(20, ge=1, description="peers that are looked at, nearest first")
 
     def block(self, setup: Setup, ids: Sequence[int]) -> OrcaBlock:
         return OrcaBlock(self, setup, ids)
@@ -70,12 +73,15 @@ class OrcaBlock(Block):
         self.variant = variant
         natural = HORIZON_RADII * world.radius / world.v_max
         self.time_horizon_s = variant.time_horizon_s or natural
-        self.obstacle_horizon_s = max(variant.obstacle_horizon_s or natural / 8.0, world.dt)
+        self.obstacle_horizon_s = max(variant.obstacle_horizon_s or natural / 4.0, world.dt)
         boxes = len(world.obstacles.boxes) > 0
         self.radius = world.radius * (variant.inflation or (TIGHT if boxes else LOOSE))
         self.goal = world.goals[:, self.ids]
         # In the open the way is the straight line; elsewhere it is the taut route of the geodesic field.
-        self.guide = setup.guide() if boxes or world.flow is not None else None
+        # A wall that an agent grazes must not hide what is ahead: half-planes keep it out, not the route.
+        self.guide = None
+        if boxes or world.flow is not None:
+            self.guide = Guide(setup.guide().grid, world.obstacles, SIGHT * world.radius, setup.vehicle.reach)
         self.goal_row = None if self.guide is None else self.guide.goal_index(self.goal.reshape(-1, 2))
         # Own state at the start of the tick, by odometry: the velocity commanded is the one driven.
         self.here = world.starts[:, self.ids].astype(np.float32)

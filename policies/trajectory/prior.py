@@ -65,9 +65,13 @@ class TrajectoryPrior:
         ).to(self.device)
         self.scale = torch.as_tensor(scale, dtype=torch.float32, device=self.device)
 
+    def round_weights(self) -> None:
+        """Round weights to the half precision in which they are stored, so that what is measured is what ships."""
+        self.network.half().float()
+
     def save(self, path: Path) -> None:
-        """Write weights, scale and card to ``path`` (replaced only when complete)."""
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        """Write weights (half precision), scale and card to ``path`` (replaced only when complete)."""
+        tensors = {k: v.detach().cpu().half().contiguous() for k, v in self.network.state_dict().items()}
         tensors["scale"] = self.scale.cpu()
         metadata = {"format": FORMAT, "spec": json.dumps(asdict(self.spec)), "card": json.dumps(self.card)}
         partial = path.with_suffix(".partial")
@@ -98,7 +102,7 @@ class TrajectoryPrior:
                 )
             spec = PriorSpec(**json.loads(metadata["spec"]))
             prior = cls(spec, tensors.pop("scale").numpy(), json.loads(metadata["card"]), device)
-            prior.network.load_state_dict(tensors)
+            prior.network.load_state_dict({name: value.float() for name, value in tensors.items()})
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ConfigError):
                 raise

@@ -96,6 +96,7 @@ def train(
         "torch": torch.__version__,
     }
     state.average.network.eval()
+    state.average.round_weights()
     card["held_out"] = evaluate(state.average, preset, progress=report)
     state.average.card = card
     state.average.save(target)

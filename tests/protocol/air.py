@@ -168,19 +168,22 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
-    weaken: Any = None, first_seq: int = 0,
+    weaken: Any = None, first_seq: int = 0, links: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
     Args:
         weaken: called with every block before the start, to break the rule on purpose.
         first_seq: sequence number that agents start from.
+        links: called with the air before the start, to set links on purpose.
     """
     world = crowd(lanes, agents, seed, ticks=ticks)
     setup = setup_of(world, seed)
     variant = PROTOCOLS.create("intent", replan_ticks=2)
     rng = np.random.default_rng([seed, 1])
     air = Air(schedule, lanes, agents, rng)
+    if links is not None:
+        links(air)
     parts = [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
     blocks = [RandomPlanner(variant, setup, part.tolist()) for part in parts]
     for block in blocks:

@@ -18,6 +18,8 @@ Ints = NDArray[np.int64]
 
 MAX_LEAD = 24
 """Ticks; a plan's start must be within the six bits that a packet has for it."""
+VERDICT_SEQS = 8
+"""A verdict names a proposal by the last three bits of its sequence number."""
 
 
 @PROTOCOLS.register("intent")
@@ -41,30 +43,41 @@ class IntentBlock(PlanningBlock):
         self.granted = np.zeros((rows, self.agents), bool)
         self.asked_of = np.arange(self.agents) < self.id[:, None]
         self.seq = np.zeros(rows, np.int64)
+        self.spent = np.full((rows, VERDICT_SEQS), -1, np.int64)
         self.codes = np.zeros((rows, setup.spec.columns), np.int32)
         self.first_sent = np.zeros(rows, np.int64)
+        self.plan_sent = np.zeros(rows, np.int64)
         self.last_sent = np.full(rows, -1, np.int64)
         self.news = np.zeros(rows, bool)
         self.told = np.full((rows, 2), -1, np.int64)
-        self.round_trip = np.ones(rows)
-        self.jitter = np.zeros(rows)
+        # Ticks that agreement takes, repeats included, and rounds until a verdict comes back.
+        self.agreement = np.ones(rows)
+        self.echo = np.full(rows, 2.0)
         self._answers: list[NDArray[np.int64]] = []
+        self._repeats = np.zeros((0, 4), np.int64)
 
     # -- exchange: what came in ----------------------------------------------------------------
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """Update locks, answer proposals, count grants; then commit or abandon what is due."""
         tick = self.tick(clock)
+        self.clock = clock
         self.advance(tick)
         self._answers = []
+        asked_twice, self._repeats = self._repeats, np.zeros((0, 4), np.int64)
         if len(inbox):
             self._take_in(inbox, clock)
+        # Who had to ask twice is answered twice: verdicts are short, proposals are long.
+        row, peer, seq, _ = asked_twice.T
+        held = self.knowledge.plans.take((row, peer, np.ones_like(row)))
+        self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
         self._settle(clock, tick)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
         message, good = decode(inbox.payload, inbox.payload_bits, self.setup.spec)
         np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
-        keep = np.flatnonzero(good[inbox.packet] & (message.sections[inbox.packet] != 0))
+        usable = good[inbox.packet] & (message.sections[inbox.packet] != 0)
+        keep = np.flatnonzero(usable & self.active[inbox.lane])
         packet = inbox.packet[keep]
         row = inbox.lane[keep] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[keep])
         sender = message.id[packet].astype(np.int64)
@@ -103,7 +116,8 @@ class IntentBlock(PlanningBlock):
 
         fresh = ((sections & STATUS) > 0) & (sent > known.clock[row, sender])
         row, sender, sent, packet = row[fresh], sender[fresh], sent[fresh], packet[fresh]
-        known.status(row, sender, sent, message.committed_seq[packet], message.pending_seq[packet])
+        committed, pending = message.committed_seq[packet], message.pending_seq[packet]
+        known.status(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
         plan = (message.sections[packet] & PLAN) > 0
         self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
 
@@ -117,8 +131,10 @@ class IntentBlock(PlanningBlock):
 
     def _count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
         """A verdict counts if it names the pending proposal and was given after that was made."""
-        mine = self.pending.valid[row] & ((self.pending.seq[row] & 7) == seq) & (sent > self.first_sent[row])
+        mine = self.pending.valid[row] & (self.pending.seq[row] % VERDICT_SEQS == seq) & (sent > self.first_sent[row])
         row, sender, verdict = row[mine], sender[mine], verdict[mine]
+        waited = np.maximum(self.clock - self.plan_sent[row], 2)
+        self.echo[row] += 0.2 * (waited - self.echo[row])
         yes = verdict == 1
         self.granted[row[yes], sender[yes]] = True
         denied = row[~yes]
@@ -129,11 +145,14 @@ class IntentBlock(PlanningBlock):
     ) -> None:
         plans = self.knowledge.plans
         seq = message.pending_seq[packet].astype(np.int64)
-        start = self.tick(sent) + message.t0_offset[packet]
+        start = sent // self.setup.rounds + message.t0_offset[packet]
         one = np.ones_like(row)
         same = plans.valid[row, sender, 1] & (plans.seq[row, sender, 1] == seq) & (plans.start[row, sender, 1] == start)
+        # A proposal whose start has passed is dead, and no verdict on it is ever sent: so the last
+        # bits of its sequence number may be used again afterwards (see `_numbers`).
+        alive = start >= self.now
         grantor = self.id[row] < sender
-        ask = grantor & ~same
+        ask = grantor & ~same & alive
         ok = same & grantor
         ok[ask] = verdicts(self.own, self.pending, row[ask], path[packet[ask]], start[ask], self.distance)
         note = (ok | ~grantor) & ~same
@@ -142,9 +161,12 @@ class IntentBlock(PlanningBlock):
         )
         final = message.committed_seq[packet] == message.pending_seq[packet]
         self.knowledge.confirmed[row[note], sender[note]] = final[note]
-        if grantor.any():
-            self._answers.append(np.stack([row, sender, seq & 7, ok], -1)[grantor].astype(np.int64))
-            np.add.at(self.counters.grants_given, self.lane[row[grantor]], ok[grantor])
+        answer = grantor & alive
+        if answer.any():
+            answers = np.stack([row, sender, seq % VERDICT_SEQS, ok], -1).astype(np.int64)
+            self._answers.append(answers[answer])
+            self._repeats = np.concatenate([self._repeats, answers[answer & same]])
+            np.add.at(self.counters.grants_given, self.lane[row[answer]], ok[answer])
 
     # -- commit ---------------------------------------------------------------------------------
 
@@ -155,17 +177,17 @@ class IntentBlock(PlanningBlock):
         ready = ready[tick <= self.pending.start[ready]]
         if len(ready):
             took = (clock - self.first_sent[ready]) / self.setup.rounds
-            error = took - self.round_trip[ready]
-            self.round_trip[ready] += 0.2 * error
-            self.jitter[ready] += 0.2 * (np.abs(error) - self.jitter[ready])
+            # Up at once, down slowly: a lead that is too short costs a whole proposal.
+            slower = self.agreement[ready] + 0.15 * (took - self.agreement[ready])
+            self.agreement[ready] = np.maximum(took, slower)
             np.add.at(self.counters.commit_rounds, self.lane[ready], clock - self.first_sent[ready])
             self.commit(ready)
             self.news[ready] = True
         late = np.flatnonzero(self.pending.valid & (self.pending.start <= tick))
         if len(late):
-            self.round_trip[late] = np.minimum(self.round_trip[late] * 1.3 + 0.5, MAX_LEAD)
+            self.agreement[late] = np.minimum(1.5 * self.agreement[late] + 1.0, MAX_LEAD)
             self._abandon(late)
-        self.lead = np.clip(np.ceil(self.round_trip + 2.0 * self.jitter), 1, MAX_LEAD).astype(np.int64)
+        self.lead = np.clip(np.ceil(self.agreement), 1, MAX_LEAD).astype(np.int64)
 
     def _abandon(self, rows: Ints) -> None:
         """The proposals are dead: their sequence numbers are never committed."""
@@ -179,9 +201,11 @@ class IntentBlock(PlanningBlock):
         fresh = np.zeros(len(self.rows), bool)
         if sampled is not None:
             new, codes, table = self.choose(sampled)
-            rows = self.due[new]
-            self.seq[rows] = (self.seq[rows] + 1) & 255
-            table.seq[:] = self.seq[rows]
+            numbers = self._numbers(self.due[new])
+            may = numbers >= 0
+            rows, codes, table = self.due[new[may]], codes[may], table.take((may,))
+            self.seq[rows] = table.seq[:] = numbers[may]
+            self.spent[rows, table.seq % VERDICT_SEQS] = table.start
             self.pending.copy((rows,), table, (slice(None),))
             self.codes[rows] = codes
             self.granted[rows] = False
@@ -192,15 +216,19 @@ class IntentBlock(PlanningBlock):
             alone = rows[~self.asked_of[rows].any(1)]
             self.commit(alone)
             self.news[alone] = False
-        patience = np.maximum(2, np.ceil(self.round_trip * self.setup.rounds)).astype(np.int64)
-        again = self.pending.valid & ~fresh & (clock - self.last_sent >= patience)
-        answers = np.concatenate(self._answers) if self._answers else np.zeros((0, 4), np.int64)
+        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= np.ceil(self.echo - 0.25))
+        answers = np.concatenate(self._answers)
+        answers = answers[self.active[self.lane[answers[:, 0]]]]
+        # The same verdict may be due as an answer and as a repeat of an earlier one.
+        _, first = np.unique(answers[:, 0] * 1024 + answers[:, 1], return_index=True)
+        answers = answers[first]
         granting = np.zeros(len(self.rows), bool)
         granting[answers[:, 0]] = True
         heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
         plan, intent = fresh | again, fresh | quiet | changed
+        self.plan_sent[plan] = clock
         speaking = np.flatnonzero((plan | intent | granting | self.news) & self.active[self.lane])
         if not len(speaking):
             return _nothing()
@@ -208,6 +236,19 @@ class IntentBlock(PlanningBlock):
         self.last_sent[speaking] = clock
         self.news[speaking] = False
         return self._packets(speaking, plan, intent, granting, answers, clock)
+
+    def _numbers(self, rows: Ints) -> Ints:
+        """Sequence numbers [n] that new proposals may have, −1 where there is none yet.
+
+        However late a verdict comes, it must not be taken for one on a later proposal with the same
+        last bits: those are free again when the earlier proposal's start has passed, because verdicts
+        sent from then on are not about it. And a proposal is never called like the committed plan.
+        """
+        number = (self.seq[rows, None] + 1 + np.arange(VERDICT_SEQS)) & 255
+        free = self.spent[rows[:, None], number % VERDICT_SEQS] < self.now
+        free &= number != self.own.seq[rows, 1, None]
+        first = number[np.arange(len(rows)), free.argmax(1)]
+        return np.where(free.any(1), first, -1)
 
     def _packets(
         self, rows: Ints, plan: NDArray[np.bool_], intent: NDArray[np.bool_], granting: NDArray[np.bool_],
