@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from agentsc.protocol import Packets, SampleReply
 from agentsc.protocol.planner import PlanningBlock
 
+Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 

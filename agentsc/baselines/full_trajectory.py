@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agentsc.baselines._unasked import UnaskedBlock, nothing
+from agentsc.baselines._unasked import Floats, Ints, UnaskedBlock, nothing
 from agentsc.intent.codec import Message, decode, encode
-from agentsc.intent.fields import MAX_WAYPOINTS, TRAJECTORY
+from agentsc.intent.fields import TRAJECTORY
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.protocol.grants import clear_of_peers
 from agentsc.protocol.planner import PlanningVariant
-from envs.errors import ConfigError
 
 
 @PROTOCOLS.register("full-trajectory")
@@ -35,11 +35,6 @@ class FullTrajectoryBlock(UnaskedBlock):
     def __init__(self, variant: FullTrajectory, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         self.waypoints = self.horizon + 1
-        if self.waypoints > MAX_WAYPOINTS:
-            raise ConfigError(
-                f"prior horizon must be below {MAX_WAYPOINTS} ticks for protocol full-trajectory, got {self.horizon} "
-                "(a packet's count of way-points has 8 bits)"
-            )
         # What a peer has published stands: everybody has right of way over everybody else.
         self.intents.priority[:] = 3
 
@@ -53,6 +48,8 @@ class FullTrajectoryBlock(UnaskedBlock):
         good &= (message.kind == TRAJECTORY) & (message.waypoint_count == self.waypoints)
         np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
         kept = np.flatnonzero(good[inbox.packet])
+        if not len(kept):
+            return
         packet = inbox.packet[kept]
         row = inbox.lane[kept] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[kept])
         peer = message.id[packet].astype(np.int64)
@@ -66,6 +63,24 @@ class FullTrajectoryBlock(UnaskedBlock):
         path = message.waypoints[packet, : self.waypoints]
         self.knowledge.plans.put((row, peer, np.zeros_like(row)), start, start, path)
         self.knowledge.heard[row, peer] = start * self.setup.rounds
+
+    def _whose_turn(self, tick: int) -> Ints:
+        """Besides the usual turns: everyone who hears of a plan that crosses its own, at once."""
+        start = np.full(len(self.rows), tick + 1)
+        path = self.executed(self.rows, start[:, None] + np.arange(self.waypoints))
+        clear = clear_of_peers(self.knowledge, self.rows, path, start, self.id, self.distance)
+        self.retry[~clear] = tick
+        return super()._whose_turn(tick)
+
+    def _score(self, rows: Ints, points: Floats) -> Floats:
+        """A plan that crosses a peer's is worth nothing, the one being executed included."""
+        cost = super()._score(rows, points)
+        row, which = np.indices(cost.shape).reshape(2, -1)
+        mine = self.due[rows[row]]
+        clear = clear_of_peers(
+            self.knowledge, mine, points[row, which], self._start[rows[row]], self.id[mine], self.distance
+        )
+        return np.asarray(np.where(clear.reshape(cost.shape), cost, np.inf), np.float32)
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
         """Decide; then, once per tick, publish the plan from the next tick on."""

@@ -45,13 +45,13 @@ class Orca(Variant):
     """Reciprocal velocity obstacles from states on the air: the classical reactive peer."""
 
     time_horizon_s: float | None = Field(
-        None, gt=0.0, description="seconds that pairs keep apart; null: the time to go 25.6 radii (2 s in the unit world)"
+        None, gt=0.0, description="seconds that pairs keep apart; null: as 25.6 radii take at full speed"
     )
     obstacle_horizon_s: float | None = Field(
-        None, gt=0.0, description="seconds that obstacles are kept away; null: a quarter of the default time_horizon_s"
+        None, gt=0.0, description="seconds that obstacles are kept away; null: as 6.4 radii take"
     )
     inflation: float | None = Field(
-        None, ge=1.0, description="factor on radii between peers; null: 1.15, and 1.1 where there are obstacles"
+        None, ge=1.0, description="factor on radii between peers; null: 1.15, or 1.1 with obstacles"
     )
     neighbours: int = Field(20, ge=1, description="peers that are looked at, nearest first")
 
@@ -168,16 +168,17 @@ class OrcaBlock(Block):
             assert self.goal_row is not None
             routes = self.guide.routes(here, self.goal_row[lane * len(self.ids) + agent])
             ahead = routes.at(np.full((len(here), 1), world.radius, np.float32))[:, 0]
-            straight = _norm(goal - here)
-            to_go = np.where(routes.complete, np.minimum(routes.remaining, routes.arc[:, -1]), routes.remaining)
-            to_go = np.where(np.isfinite(to_go), to_go, straight)
+            to_go = np.where(routes.complete, routes.arc[:, -1], routes.remaining)
+            to_go = np.where(np.isfinite(to_go), to_go, 0.0)
         speed = np.minimum(to_go / world.dt, world.v_max)
         if np.isfinite(world.a_max):
             speed = np.minimum(speed, np.sqrt(2.0 * world.a_max * to_go))
         way = (ahead - here).astype(np.float64)
         return way * (speed / np.maximum(_norm(way), _TINY))[:, None]
 
-    def _peers(self, lane: Ints, agent: Ints, here: Doubles, now: Doubles, tick: int) -> tuple[Doubles, Doubles]:
+    def _peers(
+        self, lane: Ints, agent: Ints, here: Doubles, now: Doubles, tick: int
+    ) -> tuple[Doubles, Doubles]:
         """Half-planes of the nearest peers: normals [n, k, 2] and offsets [n, k]."""
         world = self.setup.world
         age = (tick - self.peer_tick[lane, agent]) * world.dt
@@ -187,7 +188,8 @@ class OrcaBlock(Block):
         gap[np.arange(len(lane)), self.ids[agent]] = np.inf
         near = np.argsort(gap, axis=1, kind="stable")[:, : min(self.variant.neighbours, world.agents - 1)]
         at = np.arange(len(lane))[:, None], near
-        return reciprocal(offset[at], now[:, None], speed[at], 2.0 * self.radius, self.time_horizon_s, world.dt)
+        distance = 2.0 * self.radius
+        return reciprocal(offset[at], now[:, None], speed[at], distance, self.time_horizon_s, world.dt)
 
     def _walls(self, here: Floats) -> tuple[Doubles, Doubles]:
         """Half-planes of nearby surface points: normals [n, k, 2] and offsets [n, k], never above zero.
@@ -200,8 +202,9 @@ class OrcaBlock(Block):
         if not len(obstacles.boxes) and obstacles.bounds is None:
             return np.zeros((len(here), 0, 2)), np.zeros((len(here), 0))
         angle = np.arange(8) * (np.pi / 4.0)
-        ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * (world.radius + 0.5 * world.v_max * horizon)
-        probe = here[:, None] + np.concatenate([np.zeros((1, 2)), ring]).astype(np.float32)
+        ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        around = np.concatenate([np.zeros((1, 2)), ring * (world.radius + world.v_max * world.dt)])
+        probe = here[:, None] + around.astype(np.float32)
         distance, gradient = obstacles.distance_and_gradient(probe)
         surface = (probe - distance[..., None] * gradient).astype(np.float64)
         away = here[:, None] - surface
@@ -263,9 +266,10 @@ def reciprocal(
     disc_gap = distance / span[..., 0] - length
     # The legs: tangents from the origin to the disc; the nearer one is on the relative velocity's side.
     leg = np.sqrt(np.maximum(square - distance * distance, 0.0))
-    side = np.where(offset[..., 0] * from_disc[..., 1] - offset[..., 1] * from_disc[..., 0] > 0.0, 1.0, -1.0)
     x, y = offset[..., 0], offset[..., 1]
-    along = np.stack([x * leg - side * y * distance, side * x * distance + y * leg], axis=-1) / square[..., None]
+    side = np.where(x * from_disc[..., 1] - y * from_disc[..., 0] > 0.0, 1.0, -1.0)
+    along = np.stack([x * leg - side * y * distance, side * x * distance + y * leg], axis=-1)
+    along /= square[..., None]
     leg_normal = side[..., None] * np.stack([-along[..., 1], along[..., 0]], axis=-1)
     leg_gap = -_dot(relative, leg_normal)
     back = _dot(from_disc, offset)

@@ -267,6 +267,7 @@ class PlanningBlock(Block):
             free = self.guide.cost_to_go(here[contested], self.goal_row[due][contested]) / self.speed
             delayed = seen.value[np.arange(len(contested)), 0, *self._centre(seen)] > free + 2.5 * seen.step_s
             self._yields[contested] = delayed & (uphill[contested] > 0).any(1)
+        self._way = around
         warm = [nominal, slow, self._continued(due), around, again, nominal, around]
         self._contexts = build(
             world.obstacles, self.setup.vehicle, velocity, routes,
@@ -423,14 +424,15 @@ class PlanningBlock(Block):
         ticks = self._start[:, None] + np.arange(self.horizon + 1)
         keep = self.executed(due, ticks)
         bar = self._score(everyone, keep[:, None])[:, 0] - self.variant.gain_s
-        rough = self._points(sampled.control)
-        total = self._time_to_go(everyone, rough) + self._penalty(sampled.cost)
-        total += self._crowding(everyone, rough[:, :, -1])
+        # Foresight's way as it is joins the samples: in a narrow place the prior may have nothing that fits.
+        control = np.concatenate([sampled.control, self._way[:, None]], axis=1)
+        rough = self._points(control)
+        total = self._score(everyone, rough)
         # What scrapes along a wall is not worth an exact check.
         walls = self.setup.world.obstacles.signed_distance(rough[:, :, ::STRIDE]).min(-1)
         total += 60.0 * (walls < self.setup.world.radius)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
-        best = np.take_along_axis(sampled.control, order[..., None, None], axis=1)
+        best = np.take_along_axis(control, order[..., None, None], axis=1)
         total = np.take_along_axis(total, order, axis=1)
 
         codes = np.zeros((len(due), spec.columns), np.int32)

@@ -64,7 +64,6 @@ class Foresight:
         """
         n = rows[:, None, None]
         steps, side = self.value.shape[1], self.value.shape[2]
-        step = np.clip(np.rint(seconds / self.step_s), 0, steps - 1).astype(np.int64)
         grid = self.guide.grid
         place = (points - grid.origin) / grid.cell
         low = np.floor(place).astype(np.int64)
@@ -79,9 +78,14 @@ class Foresight:
         free = inside & np.isfinite(self.to_go[n, r, c])
         nearest = np.where(free, gap, np.inf).argmin(-1)[..., None]
         r, c = (np.take_along_axis(a, nearest, -1)[..., 0] for a in (r, c))
-        index = rows[:, None], step, r, c
-        found = self.value[index] + self.tolls[index] + static - self.to_go[rows[:, None], r, c]
-        return np.where(free.any(-1), found, _FAR).astype(np.float32)
+        # Between two steps the kinder one counts: a plan need not move in lockstep with the grid.
+        least = np.full(points.shape[:2], np.inf, np.float32)
+        for early in (np.floor, np.ceil):
+            step = np.clip(early(seconds / self.step_s), 0, steps - 1).astype(np.int64)
+            index = rows[:, None], step, r, c
+            np.minimum(least, self.value[index] + self.tolls[index], out=least)
+        known = free.any(-1)
+        return np.where(known, least + static - np.where(known, self.to_go[rows[:, None], r, c], 0.0), _FAR)
 
 
 def foresee(
@@ -121,33 +125,24 @@ def foresee(
 
     y = (grid.origin[1] + grid.cell * row).astype(np.float32)
     x = (grid.origin[0] + grid.cell * column).astype(np.float32)
-    tolls = np.zeros((len(start), steps + 1, side, side), np.float32)
-    for j in range(peers.shape[1]):
-        near = np.flatnonzero(penalty[:, j].any(-1))
-        if not len(near):
-            continue
-        hit = np.zeros((len(near), steps + 1, side, side), bool)
-        # Arriving at step k is charged for where the peer is at k and half a step before: no swaps.
-        for shift in (0, 1):
-            at = np.maximum(2 * np.arange(steps + 1) - shift, 0)
-            spot = peers[near, j][:, at]
-            dx = x[near, None, :] - spot[..., 0, None]
-            dy = y[near, None, :] - spot[..., 1, None]
-            hit |= (dy * dy)[..., :, None] + (dx * dx)[..., None, :] < distance * distance
-        tolls[near] += hit * penalty[near, j, :, None, None]
+    charges = _charges(np.stack([x[:, 0], y[:, 0]], -1), grid.cell, side, peers, penalty, distance)
+    tolls = charges[:, ::2, 1:-1:2, 1:-1:2]
     value = np.full((len(start), steps + 1, side, side), _FAR, np.float32)
     value[:, steps] = np.where(np.isfinite(to_go), to_go, _FAR)
     pause = np.where(home, 0.0, step_s).astype(np.float32)
-    # Moving costs a hair more than waiting, so that nobody dances.
+
+    def on_the_way(k: int, dy: int, dx: int) -> Floats:
+        """What is charged half-way through a move that starts at step ``k``, [n, side, side]."""
+        return charges[:, 2 * k + 1, 1 + dy : 2 * side + dy : 2, 1 + dx : 2 * side + dx : 2]
+
     for k in range(steps - 1, -1, -1):
         onward = value[:, k + 1] + tolls[:, k + 1]
-        best = onward + pause
+        best = onward + pause + on_the_way(k, 0, 0)
         padded = np.full((len(start), side + 2, side + 2), _FAR, np.float32)
         padded[:, 1:-1, 1:-1] = onward
         for move, (dy, dx) in enumerate(MOVES.tolist()):
-            reached = padded[:, 1 + dy : 1 + dy + side, 1 + dx : 1 + dx + side]
-            cost = step_s * (1.02 if dy == 0 or dx == 0 else 1.1)
-            np.minimum(best, np.where(allowed[move], reached + cost, _FAR), out=best)
+            reached = padded[:, 1 + dy : 1 + dy + side, 1 + dx : 1 + dx + side] + on_the_way(k, dy, dx)
+            np.minimum(best, np.where(allowed[move], reached + _move_s(step_s, dy, dx), _FAR), out=best)
         value[:, k] = best
 
     way = np.empty((len(start), steps + 1, 2), np.float32)
@@ -159,16 +154,54 @@ def foresee(
         if k == steps:
             break
         onward = value[:, k + 1] + tolls[:, k + 1]
-        best = onward[n, r0, c0] + pause[n, r0, c0]
+        between = on_the_way(k, 0, 0)[n, r0, c0]
+        best = onward[n, r0, c0] + pause[n, r0, c0] + between
         choice_r, choice_c = r0.copy(), c0.copy()
         for move, (dy, dx) in enumerate(MOVES.tolist()):
             rr, cc = r0 + dy, c0 + dx
             legal = allowed[move, n, r0, c0] & (rr >= 0) & (cc >= 0) & (rr < side) & (cc < side)
             reached = onward[n, np.clip(rr, 0, side - 1), np.clip(cc, 0, side - 1)]
-            cost = reached + step_s * (1.02 if dy == 0 or dx == 0 else 1.1)
+            cost = reached + on_the_way(k, dy, dx)[n, r0, c0] + _move_s(step_s, dy, dx)
             better = legal & (cost < best - 1e-6)
             best = np.where(better, cost, best)
             choice_r, choice_c = np.where(better, rr, choice_r), np.where(better, cc, choice_c)
         r0, c0 = choice_r, choice_c
         toll += tolls[n, k + 1, r0, c0]
     return Foresight(value, tolls, to_go.astype(np.float32), corner, way, toll, step_s, guide, speed)
+
+
+def _move_s(step_s: float, dy: int, dx: int) -> float:
+    """Moving costs a hair more than waiting, so that nobody dances; diagonals are longer."""
+    return step_s * (1.02 if dy == 0 or dx == 0 else 1.1)
+
+
+def _charges(
+    corner: Floats, cell: float, side: int, peers: Floats, penalty: Floats, distance: float
+) -> Floats:
+    """Seconds charged on the grid of nodes and mid-points, at every half step: nobody slips through a peer.
+
+    Args:
+        corner: [n, 2], metres, each window's first node. peers: [n, peer, 2·steps + 1, 2], metres.
+        penalty: [n, peer, step + 1].
+
+    Returns:
+        float32 [n, 2·steps + 1, 2·side + 1, 2·side + 1], half a cell apart, with a rim of half a cell.
+    """
+    count, _, halves, _ = peers.shape
+    wide = 2 * side + 1
+    charges = np.zeros(count * halves * wide * wide, np.float32)
+    row, peer, half = np.nonzero(np.repeat(penalty, 2, axis=2)[:, :, :halves] > 0)
+    place = (peers[row, peer, half] - corner[row]) / (0.5 * cell) + 1.0
+    middle = np.rint(place)
+    size = int(np.ceil(distance / (0.5 * cell) + 0.5))
+    stamp = np.arange(-size, size + 1)
+    dy, dx = (a.ravel() for a in np.meshgrid(stamp, stamp, indexing="ij"))
+    at_x, at_y = middle[:, 0, None] + dx, middle[:, 1, None] + dy
+    gap = np.hypot(at_x - place[:, 0, None], at_y - place[:, 1, None]) * (0.5 * cell)
+    hit = (gap < distance) & (at_x >= 0) & (at_y >= 0) & (at_x < wide) & (at_y < wide)
+    which, _ = np.nonzero(hit)
+    flat = ((row[which] * halves + half[which]) * wide + at_y[hit].astype(np.int64)) * wide + at_x[hit].astype(np.int64)
+    weight = penalty[row, peer, half // 2][which]
+    # A whole step near a peer is two half steps.
+    charges += np.bincount(flat, 0.5 * weight, len(charges)).astype(np.float32)
+    return charges.reshape(count, halves, wide, wide)

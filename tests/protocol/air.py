@@ -21,6 +21,7 @@ from agentsc.protocol.variants.intent import IntentBlock
 from envs.arena import Arena
 from envs.geometry import Obstacles
 from envs.world import World
+from policies.requests import SampleReply, SampleRequest
 from policies.trajectory.spline import greville
 
 ROUNDS = 2
@@ -56,6 +57,9 @@ class RandomPlanner(IntentBlock):
     def imagine(self, clock: int) -> None:
         self.own_priority = np.zeros(len(self.rows), np.int64)
         self.due = self._whose_turn(self.now)
+
+    def propose(self, imagined: Any, clock: int) -> Any:
+        return Ellipsis if len(self.due) else None
 
     def choose(self, sampled: Any) -> tuple[NDArray[np.int64], NDArray[np.int32], PlanTable]:
         due, spec, rng = self.due, self.setup.spec, self.rng
@@ -151,11 +155,29 @@ class Air:
 
 @dataclass
 class Outcome:
-    """closest: float [lane], metres, least centre distance in continuous time. commits: int [lane]."""
+    """closest: float [lane], metres, least centre distance in continuous time; collided: it was too small."""
 
     closest: NDArray[np.float32]
+    collided: NDArray[np.bool_]
     commits: NDArray[np.int64]
     proposals: NDArray[np.int64]
+
+
+def random_samples(request: Any, rng: np.random.Generator) -> Any:
+    """What a core that has lost its mind would answer: plans that start right and go anywhere."""
+    if not isinstance(request, SampleRequest):
+        return request
+    context, warm = request.context, 0 if request.warm is None else request.warm.shape[1]
+    batch, points = context.nominal.shape[:2]
+    control = np.repeat(context.nominal[:, None], request.fresh + warm, axis=1)
+    if request.warm is not None:
+        control[:, request.fresh :] = request.warm
+    noise = rng.normal(0.0, 0.1, (batch, request.fresh + warm, 1, 2)) * np.arange(points)[:, None] / points
+    noise += rng.normal(0.0, 0.02, control.shape)
+    control[:, :, 1:] += noise[:, :, 1:].astype(np.float32)
+    control[:, :, -1] = control[:, :, -2]
+    cost = None if request.peers is None else np.zeros(control.shape[:2], np.float32)
+    return SampleReply(control, cost, 0.0)
 
 
 def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
@@ -168,11 +190,13 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
+    planner: type[IntentBlock] = RandomPlanner,
     weaken: Any = None, first_seq: int = 0, links: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
     Args:
+        planner: the block; the real one is fed random samples in place of the core's.
         weaken: called with every block before the start, to break the rule on purpose.
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
@@ -185,9 +209,9 @@ def fly(
     if links is not None:
         links(air)
     parts = [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
-    blocks = [RandomPlanner(variant, setup, part.tolist()) for part in parts]
+    blocks = [planner(variant, setup, part.tolist()) for part in parts]
     for block in blocks:
-        block.rng = rng
+        block.rng = rng  # type: ignore[attr-defined]
         block.seq[:] = first_seq
         if weaken is not None:
             weaken(block)
@@ -201,10 +225,11 @@ def fly(
             spoken = []
             for block, part in zip(blocks, parts, strict=True):
                 block.listen(part_of(inbox, part), clock)
-                deciding = number == 0
-                if deciding:
-                    block.imagine(clock)
-                spoken.append(block.speak(Ellipsis if deciding and len(block.due) else None, clock))  # type: ignore[arg-type]
+                sampled = None
+                if number == 0:
+                    imagined = random_samples(block.imagine(clock), rng)
+                    sampled = random_samples(block.propose(imagined, clock), rng)
+                spoken.append(block.speak(sampled, clock))
             for packets in spoken:
                 air.send(packets, clock)
         command = np.concatenate(
@@ -216,4 +241,4 @@ def fly(
         )
         closest = np.minimum(closest, arena.step(command).closest)
     counters = [block.counters for block in blocks]
-    return Outcome(closest, sum(c.commits for c in counters), sum(c.proposals for c in counters))
+    return Outcome(closest, closest < world.separation, sum(c.commits for c in counters), sum(c.proposals for c in counters))

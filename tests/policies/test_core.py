@@ -1,0 +1,263 @@
+"""The core: a row's samples depend on that row alone, and guidance moves plans where they must go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from envs import keyed
+from envs.errors import ConfigError
+from envs.geometry import Obstacles
+from envs.navigation import NavigationGrid
+from policies.core import DiffusionCore, load_core
+from policies.diffusion import GUIDANCE
+from policies.diffusion.guidance.consistency import Neighbourhood, along
+from policies.requests import Peers, SampleReply, SampleRequest
+from policies.trajectory.context import Context, Vehicle, build, feature_count
+from policies.trajectory.prior import PriorSpec, TrajectoryPrior
+from policies.trajectory.route import CLEARANCE, Guide
+from policies.trajectory.spline import basis, derivative_basis
+
+P, H = 12, 32
+VEHICLE = Vehicle(0.05, 0.64, H * 5 / 64, P)
+OPEN = Obstacles(bounds=(-1.0, -1.0, 1.0, 1.0))
+BLOCK = Obstacles([(0.0, 0.0, 0.2, 0.2, 0.05)], bounds=(-1.0, -1.0, 1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def prior() -> Iterator[TrajectoryPrior]:
+    """An untrained network that answers something: what is tested here must not need good weights."""
+    torch.manual_seed(0)
+    made = TrajectoryPrior(PriorSpec(P, H, width=64, blocks=2), np.full(2 * (P - 2), 0.05, np.float32))
+    torch.nn.init.normal_(made.network.exit.weight, std=0.05)
+    made.network.eval().requires_grad_(False)
+    yield made
+
+
+def core_on(prior: TrajectoryPrior, obstacles: Obstacles = OPEN, **options: object) -> DiffusionCore:
+    return DiffusionCore(VEHICLE, obstacles, {"tiny": prior}, **options)  # type: ignore[arg-type]
+
+
+def problems(obstacles: Obstacles, starts: NDArray, goals: NDArray) -> Context:
+    starts, goals = np.asarray(starts, np.float32), np.asarray(goals, np.float32)
+    grid = NavigationGrid(obstacles, VEHICLE.radius, 0.1)
+    guide = Guide(grid, obstacles, VEHICLE.radius * CLEARANCE, VEHICLE.reach)
+    count = len(starts)
+    routes = guide.routes(starts, guide.goal_index(goals))
+    zero = np.zeros(count, np.int64)
+    return build(obstacles, VEHICLE, np.zeros((count, 2), np.float32), routes, np.zeros(count, np.float32), zero, zero)
+
+
+def request_of(context: Context, fresh: int = 4, warm: int = 2, guided: bool = True, seed: int = 0) -> SampleRequest:
+    rng = np.random.default_rng(seed)
+    count, stops = len(context), H // 2 + 1
+    peers = None
+    if guided:
+        discs = rng.uniform(-0.8, 0.8, (count, 3, stops, 2)).astype(np.float32)
+        peers = Peers(
+            discs, np.full((count, 3, stops), 0.12, np.float32), np.ones((count, 3), np.float32),
+            np.full(count, 0.055, np.float32),
+        )  # fmt: skip
+    anchors = np.repeat(context.nominal[:, None], warm, axis=1) if warm else None
+    heat = rng.uniform(0.7, 1.3, count).astype(np.float32)
+    keys = keyed.hash_words(3, np.arange(count))
+    late = min(1, warm)
+    return SampleRequest("tiny", context, keys, fresh, anchors, late, peers, heat)
+
+
+def pick(request: SampleRequest, rows: NDArray) -> SampleRequest:
+    peers = request.peers
+    return replace(
+        request, context=request.context.take(rows), keys=request.keys[rows],
+        warm=None if request.warm is None else request.warm[rows],
+        peers=None if peers is None else Peers(*(getattr(peers, n)[rows] for n in vars(peers))),
+        temperature=np.asarray(request.temperature)[rows],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many() -> SampleRequest:
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(-0.9, 0.9, (2, 70, 2))
+    ends = np.where(np.abs(ends).max(-1, keepdims=True) < 0.35, ends + 0.5, ends)
+    return request_of(problems(BLOCK, *ends))
+
+
+def same(reply: SampleReply, other: SampleReply, rows: NDArray) -> None:
+    np.testing.assert_array_equal(reply.control, other.control[rows])
+    if other.cost is not None:
+        np.testing.assert_array_equal(reply.cost, other.cost[rows])
+
+
+@pytest.mark.parametrize("solver", ["ddim", "ancestral"])
+@pytest.mark.parametrize("guided", [True, False])
+def test_a_row_does_not_depend_on_the_batch_it_rides_in(
+    prior: TrajectoryPrior, many: SampleRequest, solver: str, guided: bool
+) -> None:
+    asked = many if guided else replace(many, peers=None)
+    core = core_on(prior, BLOCK, solver=solver)
+    whole = core.sample(asked)
+    for part in (np.arange(17), np.arange(17, 70), np.arange(9), np.arange(64), np.random.default_rng(1).permutation(70)):
+        same(core.sample(pick(asked, part)), whole, part)
+    for few in (1, 2, 5, 7):
+        rows = np.arange(40, 40 + few)
+        same(core.sample(pick(asked, rows)), whole, rows)
+
+
+def test_the_shipped_architecture_is_batch_independent_too(many: SampleRequest) -> None:
+    torch.manual_seed(1)
+    full = TrajectoryPrior(PriorSpec(P, H), np.full(2 * (P - 2), 0.05, np.float32))
+    torch.nn.init.normal_(full.network.exit.weight, std=0.02)
+    full.network.eval().requires_grad_(False)
+    core = core_on(full, BLOCK)
+    whole = core.sample(many)
+    for part in (np.arange(1), np.arange(3, 12), np.arange(33), np.arange(69, -1, -1)):
+        same(core.sample(pick(many, part)), whole, part)
+
+
+def test_keys_decide_the_samples(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    core = core_on(prior)
+    first, again = core.sample(many), core_on(prior).sample(many)
+    np.testing.assert_array_equal(first.control, again.control)
+    other = core.sample(replace(many, keys=many.keys + np.uint64(1)))
+    assert (np.abs(first.control - other.control).max((1, 2, 3)) > 1e-4).all()
+
+
+def test_samples_start_where_asked_and_end_at_rest(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    control = core_on(prior, BLOCK).sample(many).control
+    assert control.shape == (70, 6, P, 2) and control.dtype == np.float32 and np.isfinite(control).all()
+    np.testing.assert_allclose(control[:, :, 0], np.repeat(many.context.origin[:, None], 6, 1), atol=1e-6)
+    np.testing.assert_allclose(control[:, :, -1], control[:, :, -2], atol=1e-6)
+
+
+def test_speed_is_limited_everywhere(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    wild = TrajectoryPrior(prior.spec, np.full(2 * (P - 2), 2.0, np.float32))
+    wild.network.load_state_dict(prior.network.state_dict())
+    wild.network.eval().requires_grad_(False)
+    control = core_on(wild, BLOCK).sample(many).control
+    speed = np.linalg.norm(derivative_basis(P, 400) @ control, axis=-1) / VEHICLE.horizon_s
+    assert speed.max() <= VEHICLE.v_max and speed.max() > 0.8 * VEHICLE.v_max
+
+
+def test_cold_warm_samples_stay_near_their_anchor(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    """A network that returns its input makes warm samples anchors plus noise of the joining level."""
+    anchors = many.context.nominal[:, None]
+    gaps = []
+    for warm_time in (0.2, 0.4, 0.8):
+        core = core_on(prior, warm_time=warm_time, steps=5)
+        core.priors = {"tiny": _echo(prior)}
+        reply = core.sample(replace(many, fresh=0, warm=anchors, late=0, peers=None))
+        gaps.append(float(np.abs(reply.control - anchors).mean()) / VEHICLE.reach)
+    assert gaps[0] < gaps[1] < gaps[2] and gaps[0] < 0.03
+
+
+class _Echo(torch.nn.Module):
+    def embed(self, condition: torch.Tensor) -> torch.Tensor:
+        return condition
+
+    def modulations(self, embedding: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return embedding
+
+    def forward(self, x: torch.Tensor, modulations: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def _echo(prior: TrajectoryPrior) -> TrajectoryPrior:
+    echo = TrajectoryPrior(prior.spec, prior.scale.numpy())
+    echo.network = _Echo()  # type: ignore[assignment]
+    return echo
+
+
+def test_guidance_moves_plans_out_of_a_disc(prior: TrajectoryPrior) -> None:
+    """A peer parks slightly off the straight way: guided plans go around it, unguided ones through it."""
+    context = problems(OPEN, np.tile([[-0.7, 0.0]], (8, 1)), np.tile([[0.7, 0.0]], (8, 1)))
+    request = request_of(context, guided=False, warm=1)
+    stops = H // 2 + 1
+    disc = np.broadcast_to(np.float32([0.0, 0.03]), (8, 1, stops, 2)).copy()
+    peers = Peers(disc, np.full((8, 1, stops), 0.15, np.float32), np.ones((8, 1), np.float32), np.full(8, 0.05, np.float32))
+    core = core_on(prior, steps=8)
+    bare, guided = core.sample(request), core.sample(replace(request, peers=peers))
+    assert bare.cost is None and guided.cost is not None
+    near = lambda reply: np.linalg.norm(basis(P, H + 1) @ reply.control - disc[0, 0, 0], axis=-1).min(-1)  # noqa: E731
+    assert near(guided).mean() > near(bare).mean() + 0.03
+    np.testing.assert_allclose(guided.control[:, :, 0], bare.control[:, :, 0], atol=1e-7)
+    # A disc of no weight does nothing.
+    off = core.sample(replace(request, peers=replace(peers, weight=np.zeros((8, 1), np.float32))))
+    assert (off.cost == 0.0).all()
+
+
+def test_guidance_moves_plans_out_of_an_obstacle(prior: TrajectoryPrior) -> None:
+    corner = Obstacles([(0.0, -0.14, 0.15, 0.15, 0.05)], bounds=(-1.0, -1.0, 1.0, 1.0))
+    context = problems(OPEN, np.tile([[-0.6, 0.0]], (8, 1)), np.tile([[0.6, 0.0]], (8, 1)))
+    request = request_of(context, guided=False, warm=1)
+    stops = H // 2 + 1
+    nobody = Peers(
+        np.zeros((8, 1, stops, 2), np.float32), np.zeros((8, 1, stops), np.float32), np.zeros((8, 1), np.float32),
+        np.full(8, 0.06, np.float32),
+    )  # fmt: skip
+    core = core_on(prior, corner, steps=8)
+    bare, guided = core.sample(request), core.sample(replace(request, peers=nobody))
+    deep = lambda reply: corner.signed_distance(basis(P, H + 1) @ reply.control).min(-1)  # noqa: E731
+    assert deep(guided).mean() > deep(bare).mean() + 0.02
+
+
+def test_repeated_guidance_settles_clear_of_everything_and_keeps_the_start() -> None:
+    corner = Obstacles([(0.3, -0.13, 0.1, 0.1, 0.05)], bounds=(-1.0, -1.0, 1.0, 1.0))
+    points = np.linspace([-0.6, 0.0], [0.6, 0.0], P).astype(np.float32)
+    control = torch.tensor(points).expand(2, 3, P, 2).clone()
+    stops = H // 2 + 1
+    hood = Neighbourhood(
+        basis=torch.tensor(basis(P, H + 1)[::2].copy()), discs=torch.tensor([-0.1, 0.03]).expand(2, 1, stops, 2),
+        radius=torch.full((2, 1, stops), 0.15), weight=torch.ones(2, 1), obstacles=corner.tensors(),
+        clearance=torch.full((2,), 0.06), step=0.05 * VEHICLE.reach, speed=torch.full((P - 1,), 0.3),
+    )  # fmt: skip
+    term = GUIDANCE.create("consistency")
+    costs = [float(term.cost(along(hood.basis, control), hood)[0].max())]
+    for _ in range(40):
+        control = term.apply(control, 0.3, hood)
+        costs.append(float(term.cost(along(hood.basis, control), hood)[0].max()))
+    assert costs[-1] < 0.05 * costs[0] and costs[-1] <= costs[5]
+    torch.testing.assert_close(control[..., 0, :], torch.tensor(points[0]).expand(2, 3, 2))
+    way = (basis(P, H + 1)[::2] @ control.numpy())[0, 0]
+    assert np.linalg.norm(way - [-0.1, 0.03], axis=-1).min() > 0.13 and corner.signed_distance(way).min() > 0.045
+
+
+def test_the_push_is_minus_half_the_gradient_of_the_cost() -> None:
+    generator = torch.Generator().manual_seed(3)
+    stops = H // 2 + 1
+    hood = Neighbourhood(
+        basis=torch.tensor(basis(P, H + 1)[::2].copy()),
+        discs=torch.rand(2, 3, stops, 2, generator=generator),
+        radius=torch.full((2, 3, stops), 0.4), weight=torch.rand(2, 3, generator=generator),
+        obstacles=BLOCK.tensors(), clearance=torch.full((2,), 0.3), step=0.1, speed=torch.ones(P - 1),
+    )  # fmt: skip
+    points = torch.rand(2, 4, stops, 2, generator=generator, requires_grad=True)
+    cost, push = GUIDANCE.create("consistency").cost(points, hood)
+    (gradient,) = torch.autograd.grad(cost.sum(), points)
+    torch.testing.assert_close(push.detach(), -0.5 * gradient, atol=1e-4, rtol=1e-3)
+
+
+def test_conditions_that_are_not_finite_are_refused(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    features = many.context.features.copy()
+    features[13, 5] = np.nan
+    with pytest.raises(ConfigError, match="context.features must be finite, got NaN or inf in row 13"):
+        core_on(prior).sample(replace(many, context=replace(many.context, features=features)))
+
+
+def test_unknown_priors_and_other_splines_are_refused(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    with pytest.raises(ConfigError, match=r"prior.name must be one of \['tiny'\], got 'huge'"):
+        core_on(prior).sample(replace(many, prior="huge"))
+    with pytest.raises(ConfigError, match="prior.weights of 'tiny' must use 8 control points, got 12"):
+        DiffusionCore(replace(VEHICLE, control_points=8), OPEN, {"tiny": prior})
+
+
+def test_the_shipped_weights_fit_and_sample(many: SampleRequest) -> None:
+    core = load_core(VEHICLE, BLOCK, {"edge-prior": None})
+    reply = core.sample(replace(many, prior="edge-prior"))
+    assert np.isfinite(reply.control).all() and core.calls > 0 and reply.network_s > 0.0
+    assert many.context.features.shape[1] == feature_count(P)
