@@ -105,7 +105,11 @@ class DiffusionCore:
         prior, context = self.priors[request.prior], request.context
         process = prior.process
         device = prior.device
-        tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array), device=device)  # noqa: E731
+
+        def tensor(array: Any) -> torch.Tensor:
+            array = np.ascontiguousarray(array)
+            return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
+
         batch, dim = len(context), prior.spec.state_dim
         warm = 0 if request.warm is None else request.warm.shape[1]
         total = request.fresh + warm
@@ -138,7 +142,7 @@ class DiffusionCore:
         # Samples join the one batch at their own times: from pure noise, part-way, at the last step.
         early = next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6)
         joins = [(0, request.fresh), (early, warm - request.late), (self.steps - 1, request.late)]
-        heat = np.broadcast_to(np.asarray(request.temperature, np.float32), (batch,))
+        heat = np.full(batch, request.temperature, np.float32)
         anchors = None if request.warm is None else frame.encode(tensor(request.warm))
         x = noise[:, :0]
         for stage, (join, count) in enumerate(joins):

@@ -42,6 +42,8 @@ def main() -> int:
         for number in range(2):
             clock = 2 * tick + number
             inbox = medium.deliver(clock)
+            if number == 0:
+                fleet.block.pending.valid[:] = False  # type: ignore[attr-defined]  # everyone decides anew
             before = fleet.network()[0]
             began = time.perf_counter()
             packets = fleet.round(inbox, clock, deciding=number == 0)

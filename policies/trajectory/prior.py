@@ -67,7 +67,9 @@ class TrajectoryPrior:
 
     def round_weights(self) -> None:
         """Round weights to the half precision in which they are stored, so that what is measured is what ships."""
-        self.network.half().float()
+        with torch.no_grad():
+            for weight in self.network.parameters():  # not the clock's frequencies, which are not stored
+                weight.copy_(weight.half())
 
     def save(self, path: Path) -> None:
         """Write weights (half precision), scale and card to ``path`` (replaced only when complete)."""
@@ -101,7 +103,10 @@ class TrajectoryPrior:
                     f"with format {metadata.get('format')!r}"
                 )
             spec = PriorSpec(**json.loads(metadata["spec"]))
-            prior = cls(spec, tensors.pop("scale").numpy(), json.loads(metadata["card"]), device)
+            scale = tensors.pop("scale").numpy()
+            if scale.shape != (spec.state_dim,):
+                raise ValueError(f"scale has shape {scale.shape}, not ({spec.state_dim},)")
+            prior = cls(spec, scale, json.loads(metadata["card"]), device)
             prior.network.load_state_dict({name: value.float() for name, value in tensors.items()})
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ConfigError):

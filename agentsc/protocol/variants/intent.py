@@ -17,7 +17,9 @@ from agentsc.protocol.planner import PlanningBlock, PlanningVariant
 Ints = NDArray[np.int64]
 
 MAX_LEAD = 24
-"""Ticks; a plan's start must be within the six bits that a packet has for it."""
+"""Ticks ahead that a plan may start."""
+PAST = 32
+"""A packet's six bits for a plan's start count from this many ticks ago."""
 VERDICT_SEQS = 8
 """A verdict names a proposal by the last three bits of its sequence number."""
 
@@ -45,6 +47,8 @@ class IntentBlock(PlanningBlock):
         self.seq = np.zeros(rows, np.int64)
         self.spent = np.full((rows, VERDICT_SEQS), -1, np.int64)
         self.codes = np.zeros((rows, setup.spec.columns), np.int32)
+        self.committed_codes = np.zeros((rows, setup.spec.columns), np.int32)
+        self.committed_codes[:, :2] = setup.spec.lattice(self.own.path[:, 1, 0])
         self.first_sent = np.zeros(rows, np.int64)
         self.plan_sent = np.zeros(rows, np.int64)
         self.last_sent = np.full(rows, -1, np.int64)
@@ -136,6 +140,7 @@ class IntentBlock(PlanningBlock):
         waited = np.maximum(self.clock - self.plan_sent[row], 2)
         self.echo[row] += 0.2 * (waited - self.echo[row])
         yes = verdict == 1
+        np.add.at(self.counters.grants_given, self.lane[row], yes & ~self.granted[row, sender])
         self.granted[row[yes], sender[yes]] = True
         denied = row[~yes]
         self._abandon(np.unique(denied))
@@ -145,28 +150,28 @@ class IntentBlock(PlanningBlock):
     ) -> None:
         plans = self.knowledge.plans
         seq = message.pending_seq[packet].astype(np.int64)
-        start = sent // self.setup.rounds + message.t0_offset[packet]
+        start = sent // self.setup.rounds + message.t0_offset[packet] - PAST
         one = np.ones_like(row)
         same = plans.valid[row, sender, 1] & (plans.seq[row, sender, 1] == seq) & (plans.start[row, sender, 1] == start)
         # A proposal whose start has passed is dead, and no verdict on it is ever sent: so the last
         # bits of its sequence number may be used again afterwards (see `_numbers`).
         alive = start >= self.now
-        grantor = self.id[row] < sender
+        final = message.committed_seq[packet] == message.pending_seq[packet]
+        # A committed plan that is shown once more tells its grantors nothing: they hold it locked.
+        grantor, hearsay = (self.id[row] < sender) & ~final, self.id[row] > sender
         ask = grantor & ~same & alive
         ok = same & grantor
         ok[ask] = verdicts(self.own, self.pending, row[ask], path[packet[ask]], start[ask], self.distance)
-        note = (ok | ~grantor) & ~same
+        note = (ok | hearsay) & ~same
         plans.put(
             (row[note], sender[note], one[note]), seq[note], start[note], path[packet[note]]
         )
-        final = message.committed_seq[packet] == message.pending_seq[packet]
         self.knowledge.confirmed[row[note], sender[note]] = final[note]
         answer = grantor & alive
         if answer.any():
             answers = np.stack([row, sender, seq % VERDICT_SEQS, ok], -1).astype(np.int64)
             self._answers.append(answers[answer])
             self._repeats = np.concatenate([self._repeats, answers[answer & same]])
-            np.add.at(self.counters.grants_given, self.lane[row[answer]], ok[answer])
 
     # -- commit ---------------------------------------------------------------------------------
 
@@ -188,6 +193,11 @@ class IntentBlock(PlanningBlock):
             self.agreement[late] = np.minimum(1.5 * self.agreement[late] + 1.0, MAX_LEAD)
             self._abandon(late)
         self.lead = np.clip(np.ceil(self.agreement), 1, MAX_LEAD).astype(np.int64)
+
+    def commit(self, rows: Ints) -> None:
+        """See `PlanningBlock.commit`; the codes on the air go along."""
+        self.committed_codes[rows] = self.codes[rows]
+        super().commit(rows)
 
     def _abandon(self, rows: Ints) -> None:
         """The proposals are dead: their sequence numbers are never committed."""
@@ -224,6 +234,9 @@ class IntentBlock(PlanningBlock):
         answers = answers[first]
         granting = np.zeros(len(self.rows), bool)
         granting[answers[:, 0]] = True
+        # Whoever is refused has missed a plan of the one who refuses: it is shown again.
+        shown = np.zeros(len(self.rows), bool)
+        shown[answers[answers[:, 3] == 0, 0]] = True
         heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
@@ -235,7 +248,7 @@ class IntentBlock(PlanningBlock):
         self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]
         self.last_sent[speaking] = clock
         self.news[speaking] = False
-        return self._packets(speaking, plan, intent, granting, answers, clock)
+        return self._packets(speaking, plan | shown, intent, granting, answers, clock)
 
     def _numbers(self, rows: Ints) -> Ints:
         """Sequence numbers [n] that new proposals may have, −1 where there is none yet.
@@ -267,9 +280,15 @@ class IntentBlock(PlanningBlock):
             getattr(message, name)[:] = code
         message.committed_seq[:] = self.own.seq[rows, 1]
         message.pending_seq[:] = np.where(self.pending.valid[rows], self.pending.seq[rows], self.own.seq[rows, 1])
-        start = np.where(self.pending.valid[rows], self.pending.start[rows], self.own.start[rows, 1])
-        message.t0_offset[:] = np.where(plan[rows], start - self.now, 0)
-        message.plan[:] = self.codes[rows]
+        waiting = self.pending.valid[rows]
+        start = np.where(waiting, self.pending.start[rows], self.own.start[rows, 1])
+        message.plan[:] = np.where(waiting[:, None], self.codes[rows], self.committed_codes[rows])
+        # Once it is over, a plan is a rest where it ended.
+        over = start < self.now - PAST
+        rest = np.zeros_like(message.plan[over])
+        rest[:, :2] = self.setup.spec.lattice(self.own.path[rows[over], 1, -1])
+        message.plan[over] = rest
+        message.t0_offset[:] = np.where(plan[rows], np.maximum(start - self.now, -PAST) + PAST, 0)
         at = np.searchsorted(rows, answers[:, 0])
         message.grant_peer[at, place] = answers[:, 1]
         message.grant_seq[at, place] = answers[:, 2]

@@ -1,0 +1,137 @@
+"""A fleet gives the same result however it is spread: in this process, on one Ray host, on two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agentsc.actors.fleet import inbox_of, join_packets, join_requests, part_of, split
+from agentsc.experiment.config import resolve
+from agentsc.experiment.log import RunLog
+from agentsc.experiment.run import prepare
+from agentsc.experiment.runner import run_lanes
+from agentsc.links.medium import Deliveries, Packets
+from policies.requests import Peers, SampleReply, SampleRequest
+from policies.trajectory.context import Context
+
+RUN: dict[str, Any] = {
+    "scenario": {"name": "weave", "agents": 5}, "episodes": 2, "ticks": 24, "seed": 3,
+    "link": "gilbert-elliott:p=0.1,r=0.4+delay:ms=40,jitter_ms=60", "device": "cpu",
+}  # fmt: skip
+
+
+def log_of(**options: Any) -> RunLog:
+    job = prepare(resolve(None, {**RUN, **options}))
+    return run_lanes(job.config, job.world)
+
+
+@pytest.fixture(scope="session")
+def ray_once() -> Iterator[None]:
+    """Ray starts once for the whole session."""
+    # The module sets Ray's environment, so it comes first.
+    import agentsc.actors.ray_fleet  # noqa: F401
+    import ray
+
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("protocol", ["intent", "full-trajectory"])
+def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protocol: str) -> None:
+    local = log_of(protocol={"name": protocol})
+    assert local.positions.std() > 0.0 and local.packets is not None and local.packets.sum() > 20
+    for hosts in (1, 2):
+        log = log_of(protocol={"name": protocol}, backend="ray", hosts=hosts)
+        assert log.digest() == local.digest(), f"{hosts} hosts"
+        for name in ("packets", "bits", "decisions", "lost", "proposals", "commits", "commit_rounds", "grants_given", "brakes"):
+            np.testing.assert_array_equal(getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts")
+        assert log.network_s is not None and log.network_s > 0.0
+
+
+@pytest.mark.parametrize(("agents", "hosts"), [(1, 1), (5, 2), (7, 3), (2, 4)])
+def test_agents_are_split_evenly_and_contiguously(agents: int, hosts: int) -> None:
+    parts = split(agents, hosts)
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(agents))
+    sizes = [len(part) for part in parts]
+    assert len(parts) == min(agents, hosts) and max(sizes) - min(sizes) <= 1
+
+
+def request_of(rows: int, first: int, temperature: Any = 1.0, guided: bool = True) -> SampleRequest:
+    number = np.arange(first, first + rows, dtype=np.float32)
+    context = Context(
+        number[:, None].repeat(2, 1), number[:, None].repeat(2, 1), np.ones((rows, 4, 2), np.float32) * number[:, None, None],
+        number[:, None].repeat(3, 1), 1.5,
+    )  # fmt: skip
+    peers = Peers(
+        np.ones((rows, 1, 3, 2), np.float32) * number[:, None, None, None], np.ones((rows, 1, 3), np.float32),
+        np.ones((rows, 1), np.float32), number,
+    )  # fmt: skip
+    warm = np.ones((rows, 2, 4, 2), np.float32) * number[:, None, None, None]
+    return SampleRequest(
+        "p", context, number.astype(np.uint64), 3, warm=warm, late=1, peers=peers if guided else None, temperature=temperature
+    )
+
+
+def test_requests_are_joined_in_order_and_replies_are_shared_out() -> None:
+    joined, rows = join_requests([request_of(2, 0), None, request_of(3, 2, np.float32([0.5, 0.6, 0.7]))])
+    assert joined is not None and rows == [slice(0, 2), slice(2, 2), slice(2, 5)]
+    number = np.arange(5)
+    for got in (
+        joined.context.origin[:, 0], joined.context.features[:, 0], joined.context.nominal[:, 0, 0], joined.keys,
+        joined.warm[:, 0, 0, 0], joined.peers.discs[:, 0, 0, 0], joined.peers.clearance,
+    ):  # fmt: skip
+        np.testing.assert_array_equal(got, number)
+    np.testing.assert_allclose(joined.temperature, [1.0, 1.0, 0.5, 0.6, 0.7])
+    assert (joined.prior, joined.fresh, joined.late, joined.context.reach) == ("p", 3, 1, 1.5)
+    reply = SampleReply(number[:, None, None, None] * np.ones((5, 1, 4, 2), np.float32), number[:, None] * 1.0, 0.1)
+    third = part_of(reply, rows[2])
+    assert third is not None and third.cost is not None
+    np.testing.assert_array_equal(third.control[:, 0, 0, 0], [2, 3, 4])
+    np.testing.assert_array_equal(third.cost[:, 0], [2, 3, 4])
+    assert part_of(reply, rows[1]) is None and part_of(None, rows[0]) is None
+
+
+def test_joining_nothing_or_one_changes_nothing() -> None:
+    assert join_requests([None, None]) == (None, [slice(0, 0), slice(0, 0)])
+    only = request_of(2, 4, guided=False)
+    joined, rows = join_requests([None, only])
+    assert joined is only and rows == [slice(0, 0), slice(0, 2)]
+    both, _ = join_requests([only, request_of(1, 6, guided=False)])
+    assert both is not None and both.peers is None and len(both.context) == 3
+
+
+def test_an_inbox_is_shared_out_with_its_payload() -> None:
+    receiver = np.array([0, 1, 2, 3, 1], np.int32)
+    packet = np.array([0, 0, 1, 2, 2], np.int32)
+    payload = np.arange(6, dtype=np.uint8).reshape(3, 2)
+    inbox = Deliveries(
+        np.zeros(5, np.int32), np.full(5, 9, np.int32), receiver, np.arange(5, dtype=np.int32), np.arange(5.0), packet,
+        payload, np.array([10, 11, 12], np.int32),
+    )  # fmt: skip
+    whole = {(int(r), bytes(d), int(b)) for r, d, b in zip(inbox.receiver, inbox.data, inbox.bits, strict=True)}
+    parts = [inbox_of(inbox, ids) for ids in (np.array([0, 1]), np.array([2, 3]), np.array([4]))]
+    shared = [{(int(r), bytes(d), int(b)) for r, d, b in zip(p.receiver, p.data, p.bits, strict=True)} for p in parts]
+    assert set.union(*shared) == whole and [len(p) for p in parts] == [3, 2, 0]
+    assert [len(p.payload) for p in parts] == [2, 2, 0], "only what a host needs"
+    assert {f.name for f in fields(Deliveries)} >= {"arrival_s", "sent_clock"}
+
+
+def test_packets_are_joined_in_the_order_of_one_block() -> None:
+    def packets(lane: list[int], sender: list[int], width: int) -> Packets:
+        mark = np.array(sender, np.uint8)[:, None].repeat(width, 1).reshape(len(sender), width)
+        return Packets(np.array(lane, np.int32), np.array(sender, np.int32), mark, np.array(sender, np.int32) + 50)
+
+    joined = join_packets([packets([0, 1], [0, 1], 3), packets([], [], 0), packets([0, 1], [2, 3], 5)])
+    assert joined.lane.tolist() == [0, 0, 1, 1] and joined.sender.tolist() == [0, 2, 1, 3]
+    assert joined.bits.tolist() == [50, 52, 51, 53] and joined.data.shape == (4, 5)
+    np.testing.assert_array_equal(joined.data[:, 0], joined.sender)
+    assert joined.data[0, 3:].tolist() == [0, 0]
+    assert len(join_packets([packets([], [], 0), packets([], [], 0)]).lane) == 0
