@@ -134,6 +134,7 @@ class DiffusionCore:
             return frame.encode(control)
 
         noise = tensor(keyed.normal(request.keys, (total, dim), 0))
+
         # The ancestral part of a solver draws afresh at every step; each row from its own key.
         def later(first: int, rows: slice) -> Any:
             return lambda k: tensor(keyed.normal(request.keys, (total, dim), 1 + first + k))[:, rows]
@@ -161,7 +162,7 @@ class DiffusionCore:
         control = limit_speed(frame.decode(x), self._speed)
         cost = None
         if hood is not None:
-            cost = self._consistency.cost(along(hood.basis, control), hood)[0].cpu().numpy()
+            cost = self._consistency.cost(along(hood.basis, control), hood, walls=False)[0].cpu().numpy()
         self.network_s += network_s
         return SampleReply(control.cpu().numpy(), cost, network_s)
 
@@ -179,11 +180,16 @@ class DiffusionCore:
 
 
 def load_core(
-    vehicle: Vehicle, obstacles: Obstacles, names: dict[str, Path | str | None], device: str = "cpu", **options: Any
+    vehicle: Vehicle,
+    obstacles: Obstacles,
+    names: dict[str, Path | str | None],
+    device: str = "cpu",
+    **options: Any,
 ) -> DiffusionCore:
     """A core with the named priors; a name without a path takes the shipped weights."""
     priors = {
-        name: TrajectoryPrior.load(path or WEIGHTS / f"{name}.safetensors", device) for name, path in names.items()
+        name: TrajectoryPrior.load(path or WEIGHTS / f"{name}.safetensors", device)
+        for name, path in names.items()
     }
     return DiffusionCore(vehicle, obstacles, priors, device, **options)
 
@@ -200,7 +206,9 @@ class _Frame:
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         free = (z * self.scale).reshape(*z.shape[:-1], -1, 2) * self.reach
         x, y = self.axis[:, None, None, 0], self.axis[:, None, None, 1]
-        world = torch.stack([free[..., 0] * x - free[..., 1] * y, free[..., 0] * y + free[..., 1] * x], dim=-1)
+        world = torch.stack(
+            [free[..., 0] * x - free[..., 1] * y, free[..., 0] * y + free[..., 1] * x], dim=-1
+        )
         inner = self.nominal[:, None, 1:-1] + world
         start = self.nominal[:, None, :1].expand(-1, inner.shape[1], -1, -1)
         return torch.cat([start, inner, inner[..., -1:, :]], dim=-2)
@@ -208,7 +216,9 @@ class _Frame:
     def encode(self, control: torch.Tensor) -> torch.Tensor:
         free = (control - self.nominal[:, None])[..., 1:-1, :] / self.reach
         x, y = self.axis[:, None, None, 0], self.axis[:, None, None, 1]
-        frame = torch.stack([free[..., 0] * x + free[..., 1] * y, free[..., 1] * x - free[..., 0] * y], dim=-1)
+        frame = torch.stack(
+            [free[..., 0] * x + free[..., 1] * y, free[..., 1] * x - free[..., 0] * y], dim=-1
+        )
         return frame.reshape(*frame.shape[:-2], -1) / self.scale
 
 
@@ -223,6 +233,8 @@ def _pad(request: SampleRequest, size: int) -> SampleRequest:
         request.fresh,
         None if request.warm is None else request.warm[rows],
         request.late,
-        None if peers is None else Peers(peers.discs[rows], peers.radius[rows], peers.weight[rows], peers.clearance[rows]),
+        None
+        if peers is None
+        else Peers(peers.discs[rows], peers.radius[rows], peers.weight[rows], peers.clearance[rows]),
         request.temperature if np.ndim(request.temperature) == 0 else np.asarray(request.temperature)[rows],
     )

@@ -58,7 +58,7 @@ class SampleReply:
 
     Attributes:
         control: float32 [batch, sample, P, 2], metres; warm samples come last.
-        cost: float32 [batch, sample], the consistency cost J, or None without guidance.
+        cost: float32 [batch, sample], the consistency cost J with respect to peers; None without guidance.
         network_s: seconds inside network forward passes.
     """
 

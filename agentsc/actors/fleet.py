@@ -131,13 +131,15 @@ def join_requests(requests: Sequence[SampleRequest | None]) -> tuple[SampleReque
     def stack(get: Callable[[SampleRequest], Any]) -> Any:
         return np.concatenate([get(r) for r in some])
 
-    context = replace(
-        first.context, **{n: stack(lambda r, n=n: getattr(r.context, n)) for n in ("origin", "axis", "nominal", "features")}
-    )
+    def field_of(part: str, name: str) -> Any:
+        return np.concatenate([getattr(getattr(r, part), name) for r in some])
+
+    names = ("origin", "axis", "nominal", "features")
+    context = replace(first.context, **{name: field_of("context", name) for name in names})
     peers = None
     if first.peers is not None:
         names = ("discs", "radius", "weight", "clearance")
-        peers = Peers(*(stack(lambda r, n=n: getattr(r.peers, n)) for n in names))
+        peers = Peers(*(field_of("peers", name) for name in names))
     heat = stack(lambda r: np.broadcast_to(np.asarray(r.temperature, np.float32), (len(r.context),)))
     joined = replace(
         first,
@@ -163,7 +165,8 @@ def inbox_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
     packet = inbox.packet[mine]
     kept, renumbered = np.unique(packet, return_inverse=True)
     return Deliveries(
-        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine], inbox.arrival_s[mine],
+        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine],
+        inbox.arrival_s[mine],
         renumbered.astype(np.int32), inbox.payload[kept], inbox.payload_bits[kept],
     )  # fmt: skip
 

@@ -7,13 +7,17 @@ out of order.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+import sys
 from typing import Any
 
-# Before Ray is imported: its token authentication stays on, with a token of our own.
-os.environ.setdefault("RAY_AUTH_MODE", "token")
-os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+# Before Ray is imported: its token authentication stays on, with a token of our own. Where it has
+# been imported already, it has read its settings, and others now would only lock us out.
+if "ray" not in sys.modules:
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -84,15 +88,16 @@ class RayFleet:
         if self._started_ray:
             environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
             ray.init(
-                include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+                include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
                 runtime_env={"env_vars": environment},
             )  # fmt: skip
         self.ids = split(setup.world.agents, hosts)
         shared = ray.put(setup)
         gpus = 1 if device == "cuda" else 0
-        self.core: Any = (
-            CoreActor.options(num_gpus=gpus).remote(shared, weights, device) if variant.needs_network else None  # type: ignore[attr-defined]
-        )
+        self.core: Any = None
+        if variant.needs_network:
+            actor: Any = CoreActor
+            self.core = actor.options(num_gpus=gpus).remote(shared, weights, device)
         self.hosts: list[Any] = [HostActor.remote(variant, shared, ids) for ids in self.ids]  # type: ignore[attr-defined]
         self._network = (0.0, 0)
         self._formed: list[Beliefs] = []
@@ -107,11 +112,15 @@ class RayFleet:
 
     def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
         parts = [inbox_of(inbox, ids) for ids in self.ids]
-        asked = ray.get([h.listen.remote(part, clock, deciding) for h, part in zip(self.hosts, parts, strict=True)])
+        asked = ray.get(
+            [h.listen.remote(part, clock, deciding) for h, part in zip(self.hosts, parts, strict=True)]
+        )
         sampled: list[SampleReply | None] = [None] * len(self.hosts)
         if deciding:
             imagined = self._sample(asked)
-            wanted = ray.get([h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)])
+            wanted = ray.get(
+                [h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)]
+            )
             sampled = self._sample(wanted)
         return join_packets(
             ray.get([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
@@ -134,16 +143,22 @@ class RayFleet:
         traces = [trace for trace, _, _ in reports if trace is not None]
         if not traces:
             return None
-        return Trace(np.concatenate([t.plan for t in traces], 1), np.concatenate([t.pending for t in traces], 1))
+        return Trace(
+            np.concatenate([t.plan for t in traces], 1), np.concatenate([t.pending for t in traces], 1)
+        )
 
     def beliefs(self) -> list[Beliefs]:
-        self._formed += [b for _, formed, _ in ray.get([h.report.remote(0) for h in self.hosts]) for b in formed]
+        self._formed += [
+            b for _, formed, _ in ray.get([h.report.remote(0) for h in self.hosts]) for b in formed
+        ]
         formed, self._formed = self._formed, []
         return _distinct(formed)
 
     def counters(self) -> Counters:
         every = [counters for _, _, counters in ray.get([host.report.remote(0) for host in self.hosts])]
-        return Counters(*(np.sum([getattr(c, name) for c in every], axis=0) for name in Counters.__annotations__))
+        return Counters(
+            *(np.sum([getattr(c, name) for c in every], axis=0) for name in Counters.__annotations__)
+        )
 
     def network(self) -> tuple[float, int]:
         return self._network
@@ -168,5 +183,7 @@ def _distinct(formed: list[Beliefs]) -> list[Beliefs]:
         fresh = np.array([mark not in seen for mark in marks], bool)
         seen.update(marks)
         if fresh.any():
-            result.append(Beliefs(belief.lane[fresh], belief.agent[fresh], belief.tick, belief.samples[fresh]))
+            result.append(
+                Beliefs(belief.lane[fresh], belief.agent[fresh], belief.tick, belief.samples[fresh])
+            )
     return result

@@ -57,8 +57,8 @@ def run_lanes(
     rounds = config.rounds_per_tick
     if world.max_ticks * rounds >= MAX_ROUNDS:
         raise ConfigError(
-            f"ticks must be below {MAX_ROUNDS // rounds} with {rounds} rounds per tick, got {world.max_ticks} "
-            "(a packet's round counter has 16 bits)"
+            f"ticks must be below {MAX_ROUNDS // rounds} with {rounds} rounds per tick, "
+            f"got {world.max_ticks} (a packet's round counter has 16 bits)"
         )
     variant = PROTOCOLS.create(config.protocol.name, **config.protocol.parameters)
     setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed)
@@ -73,7 +73,12 @@ class _Run:
     """The state of one call of `run_lanes`."""
 
     def __init__(
-        self, config: RunConfig, world: World, fleet: Fleet, sinks: Mapping[int, Sink], progress: ProgressCallback | None
+        self,
+        config: RunConfig,
+        world: World,
+        fleet: Fleet,
+        sinks: Mapping[int, Sink],
+        progress: ProgressCallback | None,
     ) -> None:
         self.config, self.world, self.fleet, self.sinks, self.progress = config, world, fleet, sinks, progress
         self.rounds = config.rounds_per_tick
@@ -166,8 +171,13 @@ class _Run:
                 sections = packets.data[flown.packet, 0] >> 4
                 self.flown[lane].append(
                     packet_rows(
-                        tick=clock // self.rounds, sender=flown.sender, receiver=flown.receiver, sections=sections,
-                        bits=flown.bits, sent_s=flown.sent_s, arrival_s=flown.arrival_s,
+                        tick=clock // self.rounds,
+                        sender=flown.sender,
+                        receiver=flown.receiver,
+                        sections=sections,
+                        bits=flown.bits,
+                        sent_s=flown.sent_s,
+                        arrival_s=flown.arrival_s,
                     )  # fmt: skip
                 )
 
@@ -206,10 +216,16 @@ class _Run:
                 at_goal=step.at_goal[lane],
             )
 
-    def _beliefs_of(self, lane: int, tick: int) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    def _beliefs_of(
+        self, lane: int, tick: int
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
         """The rest of the latest belief held of every agent of a lane."""
         keep = self.config.record.samples
-        known = [(agent, *self.shown[lane, agent]) for agent in range(self.world.agents) if (lane, agent) in self.shown]
+        known = [
+            (agent, *self.shown[lane, agent])
+            for agent in range(self.world.agents)
+            if (lane, agent) in self.shown
+        ]
         if not known:
             return None, None
         horizon = known[0][2].shape[1]
@@ -238,7 +254,9 @@ class _Run:
         if self.progress is None:
             return
         home = int((~self.active).sum())
-        seconds = float(self.log.last_tick[~self.active].sum() + (tick + 1) * self.active.sum()) * self.world.dt
+        seconds = (
+            float(self.log.last_tick[~self.active].sum() + (tick + 1) * self.active.sum()) * self.world.dt
+        )
         bits = int(self.medium.bits.sum())
         self.progress(Progress(tick + 1, self.world.max_ticks, home, self.world.lanes, bits, seconds))
 
@@ -284,7 +302,12 @@ class _Run:
             np.add.at(fde, lane, error[..., -1].min(1))
             np.add.at(cover, lane, inside_region(samples[:, :, horizon // 2], truth[:, horizon // 2]))
             np.add.at(count, lane, 1)
-        log.belief_ade_sum, log.belief_fde_sum, log.belief_cover_sum, log.belief_count = ade, fde, cover, count
+        log.belief_ade_sum, log.belief_fde_sum, log.belief_cover_sum, log.belief_count = (
+            ade,
+            fde,
+            cover,
+            count,
+        )
 
 
 def nearest(position: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -298,7 +321,9 @@ def nearest(position: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.sqrt(square.min(-1))
 
 
-def inside_region(samples: NDArray[np.float32], truth: NDArray[np.float32], share: float = 0.9) -> NDArray[np.float64]:
+def inside_region(
+    samples: NDArray[np.float32], truth: NDArray[np.float32], share: float = 0.9
+) -> NDArray[np.float64]:
     """Whether truths [n, 2] lie in the 90 % highest-density region of samples [n, K, 2].
 
     The density is a Gaussian kernel estimate with Silverman's bandwidth; the region's level is the

@@ -169,7 +169,9 @@ class Variant(Plugin):
     A baseline that is not given ``architecture`` other than distributed has no centre.
     """
 
-    architecture: Literal["distributed"] = Field("distributed", description="who decides: every agent for itself")
+    architecture: Literal["distributed"] = Field(
+        "distributed", description="who decides: every agent for itself"
+    )
 
     @abstractmethod
     def block(self, setup: Setup, ids: Sequence[int]) -> Block:

@@ -102,7 +102,10 @@ def verdicts(
     ok = np.ones(len(row), bool)
     for slot in (0, 1):
         late = np.full(len(row), slot == 1)
-        ok &= separated(path, start, own.path[row, slot], own.start[row, slot], distance, late) | ~own.valid[row, slot]
+        ok &= (
+            separated(path, start, own.path[row, slot], own.start[row, slot], distance, late)
+            | ~own.valid[row, slot]
+        )
     late = np.ones(len(row), bool)
     clear = separated(path, start, own_pending.path[row], own_pending.start[row], distance, late)
     return ok & (clear | ~own_pending.valid[row])
@@ -123,9 +126,8 @@ def clear_of_peers(
     low, high = path.min(1), path.max(1)
     known = knowledge.plans
     for slot in (0, 1):
-        other_low = known.path[row, :, slot].min(2)
-        other_high = known.path[row, :, slot].max(2)
-        gap = np.maximum(low[:, None] - other_high, other_low - high[:, None]).max(-1)
+        box = known.box[row, :, slot]
+        gap = np.maximum(low[:, None] - box[:, :, 1], box[:, :, 0] - high[:, None]).max(-1)
         close = (gap < distance) & known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
         n, peer = np.nonzero(close)
         if not len(n):

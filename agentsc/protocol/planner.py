@@ -30,6 +30,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+WALL_S = 60.0
+"""Seconds charged to samples that scrape along a wall, so that they come last."""
 STRIDE = 2
 """Ticks between the way-points that guidance looks at (the core uses the same)."""
 
@@ -37,7 +39,7 @@ STRIDE = 2
 class PlanningVariant(Variant):
     """Parameters that all planning protocols share."""
 
-    samples: int = Field(12, ge=2, description="plans drawn from noise per decision")
+    samples: int = Field(16, ge=2, description="plans drawn from noise per decision")
     neighbours: int = Field(6, ge=1, description="peers that guidance looks at, nearest first")
     belief_samples: int = Field(8, ge=2, description="samples that a receiver regenerates per peer")
     replan_ticks: int = Field(4, ge=1, description="ticks between decisions of one agent")
@@ -372,20 +374,13 @@ class PlanningBlock(Block):
         near = self._near
         ticks = self._start[:, None] + offsets
         plans = self.knowledge.plans
-        row = due[:, None]
-        discs, radii, weights = [], [], []
-        sure = self.distance + 0.15 * world.radius
-        for slot in (0, 1):
-            table = plans.take((row, near, slot))
-            discs.append(table.at(ticks[:, None]))
-            weights.append(np.where(table.valid, 1.0, 0.0))
-            radii.append(np.full(near.shape, sure))
+        # The newest known plan, once it has started; the exact check looks at both it and the one before.
+        known = self.peer_positions(due, near, ticks)
         bucket = self.now // 4
         confirmed = self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket)
         slot = np.where(confirmed, 1, 0)
-        shown = 2
-        samples = np.zeros((shown, *near.shape, len(offsets), 2), np.float32)
-        weight = np.zeros((shown, *near.shape))
+        # One sample of the intent, the one that agrees best with the token.
+        samples, weight = known.copy(), np.zeros(near.shape, np.float32)
         for n, (r, peers) in enumerate(zip(due.tolist(), near.tolist(), strict=True)):
             for k, peer in enumerate(peers):
                 s = int(slot[r, peer])
@@ -394,21 +389,14 @@ class PlanningBlock(Block):
                     int(plans.seq[r, peer, s]), int(plans.start[r, peer, s]), bucket,
                 )  # fmt: skip
                 found = self._believed.get(key)
-                if found is None:
-                    continue
-                step = np.clip(ticks[n] - found[0], 0, self.horizon)
-                samples[:, n, k] = found[1][:shown, step]
-                weight[:, n, k] = 0.6 if uphill[n, k] else 0.1
-        for k in range(shown):
-            discs.append(samples[k])
-            weights.append(weight[k])
-            radii.append(np.full(near.shape, sure))
-        radius = np.concatenate(radii, 1)[..., None]
+                if found is not None:
+                    samples[n, k] = found[1][0, np.clip(ticks[n] - found[0], 0, self.horizon)]
+                    weight[n, k] = 0.6 if uphill[n, k] else 0.1
+        discs = np.concatenate([known, samples], axis=1)
+        weights = np.concatenate([np.ones_like(weight), weight], axis=1)
+        radius = np.full(discs.shape[:3], self.distance + 0.15 * world.radius, np.float32)
         return Peers(
-            np.concatenate(discs, 1).astype(np.float32),
-            np.broadcast_to(radius, (*radius.shape[:2], len(offsets))).astype(np.float32),
-            np.concatenate(weights, 1).astype(np.float32),
-            np.full(len(due), world.radius * 1.08, np.float32),
+            discs, radius, weights, np.full(len(due), world.radius * 1.08, np.float32)
         )
 
     # -- reconcile and choose -----------------------------------------------------------------
@@ -430,23 +418,27 @@ class PlanningBlock(Block):
         total = self._score(everyone, rough)
         # What scrapes along a wall is not worth an exact check.
         walls = self.setup.world.obstacles.signed_distance(rough[:, :, ::STRIDE]).min(-1)
-        total += 60.0 * (walls < self.setup.world.radius)
+        total += WALL_S * (walls < self.setup.world.radius)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
         best = np.take_along_axis(control, order[..., None, None], axis=1)
         total = np.take_along_axis(total, order, axis=1)
 
         codes = np.zeros((len(due), spec.columns), np.int32)
         path = np.zeros((len(due), self.horizon + 1, 2), np.float32)
-        found = self._first_feasible(everyone, best, total, bar, codes, path)
-        # Where nothing fits, going part of the way often does: the same plans, stopping early.
-        left = np.flatnonzero(~found & (total.min(1) - 60.0 < bar))
+        found = self._first_feasible(everyone, best[:, :1], total[:, :1], bar, codes, path)
+        # The best sample mostly does. Where it does not: the others, and then going part of the way,
+        # which often fits where nothing else does.
+        left = np.flatnonzero(~found & (total.min(1) - WALL_S < bar))
         if len(left):
             cut = np.concatenate([shortened(best[left], k) for k in (8, 6, 4, 3)], axis=1)
             again = self._score(left, self._points(cut))
+            again = np.where(again < bar[left, None], again + 0.5 * WALL_S, np.inf)
+            more = np.concatenate([best[left, 1:], cut], axis=1)
+            again = np.concatenate([np.where(total[left, 1:] < bar[left, None], total[left, 1:], np.inf), again], axis=1)
             order = np.argsort(again, axis=1, kind="stable")
-            cut = np.take_along_axis(cut, order[..., None, None], axis=1)
+            more = np.take_along_axis(more, order[..., None, None], axis=1)
             again = np.take_along_axis(again, order, axis=1)
-            found[left] = self._first_feasible(left, cut, again, bar[left], codes, path)
+            found[left] = self._first_feasible(left, more, again, np.full(len(left), np.inf), codes, path)
         new = np.flatnonzero(found)
         table = PlanTable(np.zeros(len(new), np.int64), self._start[new], path[new], np.ones(len(new), bool))
         end = rough[:, :, -1]
@@ -470,17 +462,18 @@ class PlanningBlock(Block):
             bool [n], one was found.
         """
         spec = self.setup.spec
-        found = np.zeros(len(rows), bool)
-        for k in range(control.shape[1]):
-            trying = np.flatnonzero(~found & (total[:, k] < bar))
-            if not len(trying):
-                break
-            part = rows[trying]
-            code = spec.quantise(control[trying, k], spec.lattice(control[trying, k, 0]))
-            points = self._points(spec.dequantise(code))
-            good = self._feasible(self.due[part], points, self._start[part])
-            codes[part[good]], path[part[good]] = code[good], points[good]
-            found[trying[good]] = True
+        which, k = np.nonzero(total < bar[:, None])
+        part = rows[which]
+        code = spec.quantise(control[which, k], spec.lattice(control[which, k, 0]))
+        points = self._points(spec.dequantise(code))
+        good = np.zeros(total.shape, bool)
+        good[which, k] = self._feasible(self.due[part], points, self._start[part])
+        # Candidates are in order, so the first good one of a row is its best.
+        found = good.any(1)
+        first = np.full(len(rows), -1)
+        first[found] = good[found].argmax(1)
+        taken = k == first[which]
+        codes[part[taken]], path[part[taken]] = code[taken], points[taken]
         return found
 
     def _score(self, rows: Ints, points: Floats) -> Floats:
@@ -488,10 +481,12 @@ class PlanningBlock(Block):
         peers, stops = self._peers, points[:, :, ::STRIDE]
         cost = np.zeros(points.shape[:2], np.float32)
         decay = (0.98 ** np.arange(stops.shape[2])).astype(np.float32)
-        for disc in range(peers.discs.shape[1]):
-            gap = np.linalg.norm(stops - peers.discs[rows, disc, None], axis=-1)
-            hinge = np.maximum(peers.radius[rows, disc, None] - gap, 0.0)
-            cost += (hinge * hinge * decay).sum(-1) * peers.weight[rows, disc, None]
+        x, y = np.ascontiguousarray(stops[..., 0]), np.ascontiguousarray(stops[..., 1])
+        for disc in np.flatnonzero(peers.weight[rows].any(0)):
+            spot, radius = peers.discs[rows, disc, None], peers.radius[rows, disc, None]
+            square = (x - spot[..., 0]) ** 2 + (y - spot[..., 1]) ** 2
+            hinge = np.maximum(radius - np.sqrt(square), 0.0)
+            cost += (hinge * hinge) @ decay * peers.weight[rows, disc, None]
         return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
 
     def _crowding(self, rows: Ints, end: Floats) -> Floats:

@@ -20,17 +20,25 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class PlanTable:
-    """Plans of any leading shape. Before its start a plan rests at its first way-point, after its end at its last.
+    """Plans of any leading shape.
+
+    Before its start a plan rests at its first way-point, after its end at its last.
 
     Attributes:
         seq: int64 [...], sequence number. start: int64 [...], tick of the first way-point.
         path: float32 [..., H + 1, 2], metres, one way-point per tick. valid: bool [...].
+        box: float32 [..., 2, 2], lower and upper corner of each path; worked out from it.
     """
 
     seq: Ints
     start: Ints
     path: Floats
     valid: NDArray[np.bool_]
+    box: Floats = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.box is None:
+            self.box = boxes(self.path)
 
     @classmethod
     def resting(cls, position: Floats, horizon: int, valid: bool = True) -> PlanTable:
@@ -41,11 +49,12 @@ class PlanTable:
 
     def take(self, index: tuple) -> PlanTable:
         """Some entries, as a table of their shape."""
-        return PlanTable(self.seq[index], self.start[index], self.path[index], self.valid[index])
+        return PlanTable(self.seq[index], self.start[index], self.path[index], self.valid[index], self.box[index])
 
     def put(self, index: tuple, seq: Ints, start: Ints, path: Floats) -> None:
         """Overwrite some entries with valid plans."""
         self.seq[index], self.start[index], self.path[index], self.valid[index] = seq, start, path, True
+        self.box[index] = boxes(path)
 
     def copy(self, index: tuple, other: PlanTable, source: tuple) -> None:
         """Overwrite some entries with entries of another table."""
@@ -54,6 +63,13 @@ class PlanTable:
     def at(self, ticks: Ints) -> Floats:
         """Positions [..., k, 2] at ``ticks`` ([k] or [..., k])."""
         return at(self.path, self.start, ticks)
+
+
+def boxes(path: Floats) -> Floats:
+    """Bounding boxes [..., 2, 2] (lower corner, upper corner) of paths [..., H + 1, 2]."""
+    if path.size == 0:
+        return np.zeros((*path.shape[:-2], 2, 2), np.float32)
+    return np.stack([path.min(-2), path.max(-2)], axis=-2)
 
 
 def at(path: Floats, start: Ints, ticks: Ints) -> Floats:

@@ -135,15 +135,21 @@ def foresee(
         """What is charged half-way through a move that starts at step ``k``, [n, side, side]."""
         return charges[:, 2 * k + 1, 1 + dy : 2 * side + dy : 2, 1 + dx : 2 * side + dx : 2]
 
+    moves = MOVES.tolist()
+    price = [np.where(allowed[m], np.float32(_move_s(step_s, *moves[m])), _FAR) for m in range(len(moves))]
+    busy = charges[:, 1::2].any((0, 2, 3))  # most half steps charge nobody
+    padded = np.full((len(start), side + 2, side + 2), _FAR, np.float32)
+    reached = np.empty((len(start), side, side), np.float32)
     for k in range(steps - 1, -1, -1):
-        onward = value[:, k + 1] + tolls[:, k + 1]
-        best = onward + pause + on_the_way(k, 0, 0)
-        padded = np.full((len(start), side + 2, side + 2), _FAR, np.float32)
-        padded[:, 1:-1, 1:-1] = onward
-        for move, (dy, dx) in enumerate(MOVES.tolist()):
-            reached = padded[:, 1 + dy : 1 + dy + side, 1 + dx : 1 + dx + side] + on_the_way(k, dy, dx)
-            np.minimum(best, np.where(allowed[move], reached + _move_s(step_s, dy, dx), _FAR), out=best)
-        value[:, k] = best
+        onward = np.add(value[:, k + 1], tolls[:, k + 1], out=padded[:, 1:-1, 1:-1])
+        best = np.add(onward, pause, out=value[:, k])
+        if busy[k]:
+            best += on_the_way(k, 0, 0)
+        for (dy, dx), cost in zip(moves, price, strict=True):
+            np.add(padded[:, 1 + dy : 1 + dy + side, 1 + dx : 1 + dx + side], cost, out=reached)
+            if busy[k]:
+                reached += on_the_way(k, dy, dx)
+            np.minimum(best, reached, out=best)
 
     way = np.empty((len(start), steps + 1, 2), np.float32)
     n = np.arange(len(start))
@@ -157,7 +163,7 @@ def foresee(
         between = on_the_way(k, 0, 0)[n, r0, c0]
         best = onward[n, r0, c0] + pause[n, r0, c0] + between
         choice_r, choice_c = r0.copy(), c0.copy()
-        for move, (dy, dx) in enumerate(MOVES.tolist()):
+        for move, (dy, dx) in enumerate(moves):
             rr, cc = r0 + dy, c0 + dx
             legal = allowed[move, n, r0, c0] & (rr >= 0) & (cc >= 0) & (rr < side) & (cc < side)
             reached = onward[n, np.clip(rr, 0, side - 1), np.clip(cc, 0, side - 1)]
@@ -191,14 +197,16 @@ def _charges(
     wide = 2 * side + 1
     charges = np.zeros(count * halves * wide * wide, np.float32)
     row, peer, half = np.nonzero(np.repeat(penalty, 2, axis=2)[:, :, :halves] > 0)
-    place = (peers[row, peer, half] - corner[row]) / (0.5 * cell) + 1.0
+    place = (peers[row, peer, half] - corner[row]) / np.float32(0.5 * cell) + np.float32(1.0)
+    near = ((place > -8.0) & (place < wide + 8.0)).all(1)
+    row, half, peer, place = row[near], half[near], peer[near], place[near]
     middle = np.rint(place)
     size = int(np.ceil(distance / (0.5 * cell) + 0.5))
     stamp = np.arange(-size, size + 1)
     dy, dx = (a.ravel() for a in np.meshgrid(stamp, stamp, indexing="ij"))
     at_x, at_y = middle[:, 0, None] + dx, middle[:, 1, None] + dy
-    gap = np.hypot(at_x - place[:, 0, None], at_y - place[:, 1, None]) * (0.5 * cell)
-    hit = (gap < distance) & (at_x >= 0) & (at_y >= 0) & (at_x < wide) & (at_y < wide)
+    square = (at_x - place[:, 0, None]) ** 2 + (at_y - place[:, 1, None]) ** 2
+    hit = (square < (distance / (0.5 * cell)) ** 2) & (at_x >= 0) & (at_y >= 0) & (at_x < wide) & (at_y < wide)
     which, _ = np.nonzero(hit)
     flat = ((row[which] * halves + half[which]) * wide + at_y[hit].astype(np.int64)) * wide + at_x[hit].astype(np.int64)
     weight = penalty[row, peer, half // 2][which]

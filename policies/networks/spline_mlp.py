@@ -27,7 +27,11 @@ class SplineMLP(nn.Module):
         super().__init__()
         self.width, self.blocks = width, blocks
         self.encoder = nn.Sequential(
-            nn.Linear(condition_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+            nn.Linear(condition_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
         )
         self.clock = nn.Sequential(nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, blocks * 3 * width)
@@ -37,7 +41,9 @@ class SplineMLP(nn.Module):
         self.exit = nn.Linear(width, state_dim)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
-        self.register_buffer("frequency", torch.exp(torch.linspace(0.0, math.log(64.0), 16)), persistent=False)
+        self.register_buffer(
+            "frequency", torch.exp(torch.linspace(0.0, math.log(64.0), 16)), persistent=False
+        )
 
     def embed(self, condition: torch.Tensor) -> torch.Tensor:
         """Condition [agents, condition_dim] → embedding [agents, width]."""
@@ -45,7 +51,8 @@ class SplineMLP(nn.Module):
 
     def modulations(self, embedding: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Per-agent scale, shift and gate of every block at time ``t`` ([1] or [agents])."""
-        angle = t[:, None] * self.frequency * math.pi
+        frequency: torch.Tensor = self.get_buffer("frequency")
+        angle = t[:, None] * frequency * math.pi
         clock = self.clock(torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1))
         return self.modulation(nn.functional.silu(embedding + clock))
 

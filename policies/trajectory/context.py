@@ -72,7 +72,11 @@ class Context:
     def take(self, rows: NDArray[np.intp]) -> Context:
         """The sub-batch of those rows."""
         return replace(
-            self, origin=self.origin[rows], axis=self.axis[rows], nominal=self.nominal[rows], features=self.features[rows]
+            self,
+            origin=self.origin[rows],
+            axis=self.axis[rows],
+            nominal=self.nominal[rows],
+            features=self.features[rows],
         )
 
     def to_frame(self, vectors: Floats) -> Floats:

@@ -47,7 +47,9 @@ class Demonstrations:
     @classmethod
     def join(cls, parts: list[Demonstrations]) -> Demonstrations:
         """All rows of ``parts``."""
-        return cls(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("features", "residual", "family")))
+        return cls(
+            *(np.concatenate([getattr(p, f) for p in parts]) for f in ("features", "residual", "family"))
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Problem:
     vehicle: Vehicle
 
 
-def generate(seed: int, count: int, vehicle_points: int = 12, horizon_ticks: int = 32) -> Iterator[Demonstrations]:
+def generate(
+    seed: int, count: int, vehicle_points: int = 12, horizon_ticks: int = 32
+) -> Iterator[Demonstrations]:
     """Demonstrations of ``count`` procedural maps, map by map."""
     for index in range(count):
         family = index % len(FAMILIES)
@@ -83,7 +87,9 @@ def pose(seed: int, index: int, family: str, control_points: int = 12, horizon_t
         seed, index: key of the map; every random choice follows from them.
         family: one of FAMILIES.
     """
-    rng = np.random.default_rng([int(keyed.hash_words(seed, keyed.stream_id(f"demonstrations/{family}"), index))])
+    rng = np.random.default_rng(
+        [int(keyed.hash_words(seed, keyed.stream_id(f"demonstrations/{family}"), index))]
+    )
     obstacles, vehicle, cell, flow = _world(family, rng, control_points)
     grid = NavigationGrid(obstacles, vehicle.radius, cell, flow=flow)
     free = np.flatnonzero(grid.largest_component().ravel())
@@ -203,7 +209,9 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def _world(family: str, rng: np.random.Generator, points: int) -> tuple[Obstacles, Vehicle, float, Callable[[Floats], Floats] | None]:
+def _world(
+    family: str, rng: np.random.Generator, points: int
+) -> tuple[Obstacles, Vehicle, float, Callable[[Floats], Floats] | None]:
     """A random map of the family with a vehicle to match."""
     map_seed = int(rng.integers(1 << 31))
     if family in ("random-cells", "maze", "rooms", "warehouse"):
@@ -216,7 +224,9 @@ def _world(family: str, rng: np.random.Generator, points: int) -> tuple[Obstacle
             blocked = maps.maze(across, across, corridor, loops=float(rng.uniform(0.0, 0.3)), seed=map_seed)
         elif family == "rooms":
             door = int(rng.integers(1, 3))
-            blocked = maps.rooms(4, 4, int(rng.integers(4, 8)), door, loops=float(rng.uniform(0.2, 0.8)), seed=map_seed)
+            blocked = maps.rooms(
+                4, 4, int(rng.integers(4, 8)), door, loops=float(rng.uniform(0.2, 0.8)), seed=map_seed
+            )
         else:
             aisle, depth = int(rng.integers(1, 4)), int(rng.integers(1, 3))
             blocked = maps.warehouse(5, 2, int(rng.integers(4, 11)), depth, aisle, missing=0.1, seed=map_seed)

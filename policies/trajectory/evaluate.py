@@ -33,7 +33,7 @@ def evaluate(
     Args:
         maps: held-out maps per family. samples: drawn per problem. steps: of the DDIM solver.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, family in enumerate(FAMILIES):
         parts = []
         for index in range(maps):
@@ -47,7 +47,9 @@ def evaluate(
     return {"families": rows, "maps": maps, "samples": samples, "steps": steps, "problems": problems}
 
 
-def measure(prior: TrajectoryPrior, problem: Problem, samples: int, steps: int) -> dict[str, NDArray[np.float64]]:
+def measure(
+    prior: TrajectoryPrior, problem: Problem, samples: int, steps: int
+) -> dict[str, NDArray[np.float64]]:
     """Per problem: share of collision-free samples, length ratio, minADE and diversity (units of reach)."""
     core = DiffusionCore(problem.vehicle, problem.obstacles, {"prior": prior}, str(prior.device), steps=steps)
     keys = keyed.hash_words(HELD_OUT_SEED, np.arange(len(problem.context)))
@@ -73,7 +75,13 @@ def measure(prior: TrajectoryPrior, problem: Problem, samples: int, steps: int) 
 
 def _interval(values: NDArray[np.float64], draws: int = 1000) -> dict[str, Any]:
     """Mean with a percentile bootstrap interval, keyed so that it is reproducible."""
-    picks = (keyed.uniform(HELD_OUT_SEED, np.arange(draws)[:, None], np.arange(len(values))) * len(values)).astype(int)
+    picks = (
+        keyed.uniform(HELD_OUT_SEED, np.arange(draws)[:, None], np.arange(len(values))) * len(values)
+    ).astype(int)
     means = values[picks].mean(1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": round(float(values.mean()), 4), "ci95": [round(float(low), 4), round(float(high), 4)], "n": len(values)}
+    return {
+        "mean": round(float(values.mean()), 4),
+        "ci95": [round(float(low), 4), round(float(high), 4)],
+        "n": len(values),
+    }

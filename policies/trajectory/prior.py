@@ -55,7 +55,11 @@ class TrajectoryPrior:
     """
 
     def __init__(
-        self, spec: PriorSpec, scale: NDArray[np.float32], card: dict[str, Any] | None = None, device: str = "cpu"
+        self,
+        spec: PriorSpec,
+        scale: NDArray[np.float32],
+        card: dict[str, Any] | None = None,
+        device: str = "cpu",
     ) -> None:
         self.spec, self.card = spec, card or {}
         self.process = CosineVP()
@@ -66,7 +70,7 @@ class TrajectoryPrior:
         self.scale = torch.as_tensor(scale, dtype=torch.float32, device=self.device)
 
     def round_weights(self) -> None:
-        """Round weights to the half precision in which they are stored, so that what is measured is what ships."""
+        """Round weights to the half precision of the file, so that what is measured is what ships."""
         with torch.no_grad():
             for weight in self.network.parameters():  # not the clock's frequencies, which are not stored
                 weight.copy_(weight.half())
@@ -113,7 +117,8 @@ class TrajectoryPrior:
                 raise
             cause = str(error).splitlines()[0][:120]
             raise ConfigError(
-                f"prior.weights must be an intact checkpoint, got {path.name!r}, which cannot be read ({cause}): "
+                f"prior.weights must be an intact checkpoint, got {path.name!r}, "
+                f"which cannot be read ({cause}): "
                 "train it again with agentsc train"
             ) from None
         prior.network.eval().requires_grad_(False)

@@ -158,7 +158,7 @@ class Guide:
         return self._polyline(np.stack(vertices, axis=1), goal, remaining)
 
     def walks(self, positions: Floats, goal: Ints, metres: float) -> Routes:
-        """The same ways from node to node, not pulled taut, at least ``metres`` long: for looking far ahead."""
+        """The same ways from node to node, not taut, at least ``metres`` long: for looking far ahead."""
         start = self.nodes(positions)
         trail = self._trail(start, goal, int(np.ceil(metres / self.grid.cell)) + 1)
         ends = self._next[goal[:, None], trail] < 0

@@ -135,7 +135,9 @@ def _start(preset: Preset, data: Demonstrations, device: str) -> _State:
     return _State(prior, average, optimiser)
 
 
-def _optimise(state: _State, preset: Preset, data: Demonstrations, checkpoint: Path, report: Progress) -> None:
+def _optimise(
+    state: _State, preset: Preset, data: Demonstrations, checkpoint: Path, report: Progress
+) -> None:
     device = state.prior.device
     features = torch.as_tensor(data.features, device=device)
     clean = torch.as_tensor(data.residual, device=device) / state.prior.scale
@@ -156,7 +158,12 @@ def _optimise(state: _State, preset: Preset, data: Demonstrations, checkpoint: P
         # Truncated-SNR weights keep early (noisy) times from drowning in late (easy) ones.
         weight = (process_snr(t)).clamp(0.2, 5.0)
         loss = (weight * error).mean()
-        rate = preset.learning_rate * min(1.0, (step + 1) / 500) * 0.5 * (1 + math.cos(math.pi * step / preset.steps))
+        rate = (
+            preset.learning_rate
+            * min(1.0, (step + 1) / 500)
+            * 0.5
+            * (1 + math.cos(math.pi * step / preset.steps))
+        )
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.optimiser.zero_grad(set_to_none=True)
@@ -217,11 +224,13 @@ def model_card(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        "A trajectory prior: samples of B-spline control points given local geometry, by x0-prediction diffusion.",
+        "A trajectory prior: samples of B-spline control points given local geometry, by x0-prediction"
+        " diffusion.",
         "",
         f"- Made by `{card['command']}` (seed {card['preset']['seed']}, torch {card['torch']}).",
-        f"- {card['parameters']:,} parameters; {card['data']['rows']:,} demonstrations on {card['data']['maps']:,}"
-        " procedural maps: search with random costs, then smoothing and a speed profile.",
+        f"- {card['parameters']:,} parameters; {card['data']['rows']:,} demonstrations on"
+        f" {card['data']['maps']:,} procedural maps: search with random costs, then smoothing and a"
+        " speed profile.",
         f"- Final training error (x0, normalised) {card['loss']}; {card['train_s']} s of optimisation.",
         "",
         f"Held-out quality: {held_out['samples']} samples for each of {held_out['problems']} problems on"
@@ -236,9 +245,9 @@ def model_card(card: dict[str, Any]) -> str:
         lines.append(f"| {row['family']} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Collision-free: share of single samples that keep their radius clear of the static map in continuous",
-        "time. Diversity: mean pairwise distance between samples of one problem. The prior alone knows nothing",
-        "of peers; the protocol adds guidance and hard checks.",
+        "Collision-free: share of single samples that keep clear of the static map in continuous",
+        "time. Diversity: mean pairwise distance between samples of one problem. The prior alone knows",
+        "nothing of peers; the protocol adds guidance and hard checks.",
         "",
     ]
     return "\n".join(lines)

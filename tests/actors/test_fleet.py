@@ -33,8 +33,9 @@ def log_of(**options: Any) -> RunLog:
 def ray_once() -> Iterator[None]:
     """Ray starts once for the whole session."""
     # The module sets Ray's environment, so it comes first.
-    import agentsc.actors.ray_fleet  # noqa: F401
     import ray
+
+    import agentsc.actors.ray_fleet  # noqa: F401
 
     ray.init(
         num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
@@ -51,8 +52,20 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
     for hosts in (1, 2):
         log = log_of(protocol={"name": protocol}, backend="ray", hosts=hosts)
         assert log.digest() == local.digest(), f"{hosts} hosts"
-        for name in ("packets", "bits", "decisions", "lost", "proposals", "commits", "commit_rounds", "grants_given", "brakes"):
-            np.testing.assert_array_equal(getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts")
+        for name in (
+            "packets",
+            "bits",
+            "decisions",
+            "lost",
+            "proposals",
+            "commits",
+            "commit_rounds",
+            "grants_given",
+            "brakes",
+        ):
+            np.testing.assert_array_equal(
+                getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts"
+            )
         assert log.network_s is not None and log.network_s > 0.0
 
 
@@ -67,7 +80,8 @@ def test_agents_are_split_evenly_and_contiguously(agents: int, hosts: int) -> No
 def request_of(rows: int, first: int, temperature: Any = 1.0, guided: bool = True) -> SampleRequest:
     number = np.arange(first, first + rows, dtype=np.float32)
     context = Context(
-        number[:, None].repeat(2, 1), number[:, None].repeat(2, 1), np.ones((rows, 4, 2), np.float32) * number[:, None, None],
+        number[:, None].repeat(2, 1), number[:, None].repeat(2, 1),
+        np.ones((rows, 4, 2), np.float32) * number[:, None, None],
         number[:, None].repeat(3, 1), 1.5,
     )  # fmt: skip
     peers = Peers(
@@ -76,7 +90,14 @@ def request_of(rows: int, first: int, temperature: Any = 1.0, guided: bool = Tru
     )  # fmt: skip
     warm = np.ones((rows, 2, 4, 2), np.float32) * number[:, None, None, None]
     return SampleRequest(
-        "p", context, number.astype(np.uint64), 3, warm=warm, late=1, peers=peers if guided else None, temperature=temperature
+        "p",
+        context,
+        number.astype(np.uint64),
+        3,
+        warm=warm,
+        late=1,
+        peers=peers if guided else None,
+        temperature=temperature,
     )
 
 
@@ -85,13 +106,16 @@ def test_requests_are_joined_in_order_and_replies_are_shared_out() -> None:
     assert joined is not None and rows == [slice(0, 2), slice(2, 2), slice(2, 5)]
     number = np.arange(5)
     for got in (
-        joined.context.origin[:, 0], joined.context.features[:, 0], joined.context.nominal[:, 0, 0], joined.keys,
+        joined.context.origin[:, 0], joined.context.features[:, 0], joined.context.nominal[:, 0, 0],
+        joined.keys,
         joined.warm[:, 0, 0, 0], joined.peers.discs[:, 0, 0, 0], joined.peers.clearance,
     ):  # fmt: skip
         np.testing.assert_array_equal(got, number)
     np.testing.assert_allclose(joined.temperature, [1.0, 1.0, 0.5, 0.6, 0.7])
     assert (joined.prior, joined.fresh, joined.late, joined.context.reach) == ("p", 3, 1, 1.5)
-    reply = SampleReply(number[:, None, None, None] * np.ones((5, 1, 4, 2), np.float32), number[:, None] * 1.0, 0.1)
+    reply = SampleReply(
+        number[:, None, None, None] * np.ones((5, 1, 4, 2), np.float32), number[:, None] * 1.0, 0.1
+    )
     third = part_of(reply, rows[2])
     assert third is not None and third.cost is not None
     np.testing.assert_array_equal(third.control[:, 0, 0, 0], [2, 3, 4])
@@ -113,12 +137,18 @@ def test_an_inbox_is_shared_out_with_its_payload() -> None:
     packet = np.array([0, 0, 1, 2, 2], np.int32)
     payload = np.arange(6, dtype=np.uint8).reshape(3, 2)
     inbox = Deliveries(
-        np.zeros(5, np.int32), np.full(5, 9, np.int32), receiver, np.arange(5, dtype=np.int32), np.arange(5.0), packet,
+        np.zeros(5, np.int32), np.full(5, 9, np.int32), receiver, np.arange(5, dtype=np.int32),
+        np.arange(5.0), packet,
         payload, np.array([10, 11, 12], np.int32),
     )  # fmt: skip
-    whole = {(int(r), bytes(d), int(b)) for r, d, b in zip(inbox.receiver, inbox.data, inbox.bits, strict=True)}
+    whole = {
+        (int(r), bytes(d), int(b)) for r, d, b in zip(inbox.receiver, inbox.data, inbox.bits, strict=True)
+    }
     parts = [inbox_of(inbox, ids) for ids in (np.array([0, 1]), np.array([2, 3]), np.array([4]))]
-    shared = [{(int(r), bytes(d), int(b)) for r, d, b in zip(p.receiver, p.data, p.bits, strict=True)} for p in parts]
+    shared = [
+        {(int(r), bytes(d), int(b)) for r, d, b in zip(p.receiver, p.data, p.bits, strict=True)}
+        for p in parts
+    ]
     assert set.union(*shared) == whole and [len(p) for p in parts] == [3, 2, 0]
     assert [len(p.payload) for p in parts] == [2, 2, 0], "only what a host needs"
     assert {f.name for f in fields(Deliveries)} >= {"arrival_s", "sent_clock"}
@@ -127,7 +157,9 @@ def test_an_inbox_is_shared_out_with_its_payload() -> None:
 def test_packets_are_joined_in_the_order_of_one_block() -> None:
     def packets(lane: list[int], sender: list[int], width: int) -> Packets:
         mark = np.array(sender, np.uint8)[:, None].repeat(width, 1).reshape(len(sender), width)
-        return Packets(np.array(lane, np.int32), np.array(sender, np.int32), mark, np.array(sender, np.int32) + 50)
+        return Packets(
+            np.array(lane, np.int32), np.array(sender, np.int32), mark, np.array(sender, np.int32) + 50
+        )
 
     joined = join_packets([packets([0, 1], [0, 1], 3), packets([], [], 0), packets([0, 1], [2, 3], 5)])
     assert joined.lane.tolist() == [0, 0, 1, 1] and joined.sender.tolist() == [0, 2, 1, 3]

@@ -40,7 +40,9 @@ def test_a_run_ends_when_everyone_rests_at_home(log: RunLog) -> None:
         assert away.max() <= log.goal_tolerance
         speed = np.linalg.norm(log.positions[lane, last] - log.positions[lane, last - 1], axis=-1) / log.dt
         assert speed.max() < 0.05 * 0.64
-    assert (log.shortest > 0).all() and (log.path_length >= 0.95 * log.shortest - 2 * log.goal_tolerance).all()
+    assert (log.shortest > 0).all() and (
+        log.path_length >= 0.95 * log.shortest - 2 * log.goal_tolerance
+    ).all()
 
 
 def test_the_closest_pair_is_that_of_the_recorded_motion(log: RunLog) -> None:
@@ -59,8 +61,20 @@ def test_a_lane_does_not_notice_the_others(scenario: str) -> None:
     for lane in (0, 2):
         alone = log_of(**options, episodes=1, first_episode=lane)
         assert alone.episodes.tolist() == [lane] and alone.lane_digest(0) == together.lane_digest(lane)
-        for name in ("packets", "bits", "decisions", "lost", "commits", "proposals", "grants_given", "speaking_rounds", "brakes"):
-            np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[lane], err_msg=name)
+        for name in (
+            "packets",
+            "bits",
+            "decisions",
+            "lost",
+            "commits",
+            "proposals",
+            "grants_given",
+            "speaking_rounds",
+            "brakes",
+        ):
+            np.testing.assert_array_equal(
+                getattr(alone, name)[0], getattr(together, name)[lane], err_msg=name
+            )
         assert alone.age_sum[0] == pytest.approx(together.age_sum[lane])
 
 
@@ -86,7 +100,12 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentsc.experiment.runner.Medium", Watched)
     log = log_of()
     (medium,) = kept
-    assert log.packets is not None and log.bits is not None and log.decisions is not None and log.lost is not None
+    assert (
+        log.packets is not None
+        and log.bits is not None
+        and log.decisions is not None
+        and log.lost is not None
+    )
     np.testing.assert_array_equal(log.packets, medium.packets)
     np.testing.assert_array_equal(log.bits, medium.bits)
     assert (log.packets.sum(), log.bits.sum()) == tuple(np.sum(offered, axis=0))
@@ -96,7 +115,11 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
     assert log.silent_rounds is not None and log.speaking_rounds is not None
     np.testing.assert_array_equal(log.speaking_rounds, log.packets.sum(1))
     np.testing.assert_array_equal(log.silent_rounds + log.speaking_rounds, log.last_tick * 2 * log.agents)
-    assert (log.bits >= 60 * log.packets).all() and (log.proposals >= log.commits).all() and (log.commits > 0).all()
+    assert (
+        (log.bits >= 60 * log.packets).all()
+        and (log.proposals >= log.commits).all()
+        and (log.commits > 0).all()
+    )
     # From proposal to commit takes two rounds at least, except where nobody has to be asked.
     assert (log.commit_rounds >= 0).all() and (log.grants_given <= log.decisions).all()
     assert (log.age_sum > 0).all() and log.belief_count is not None and (log.belief_count >= 0).all()

@@ -27,7 +27,11 @@ def straight(start: NDArray, goal: NDArray) -> Routes:
 
 
 def context_of(
-    start: NDArray, goal: NDArray, velocity: NDArray, vehicle: Vehicle = VEHICLE, obstacles: Obstacles | None = None
+    start: NDArray,
+    goal: NDArray,
+    velocity: NDArray,
+    vehicle: Vehicle = VEHICLE,
+    obstacles: Obstacles | None = None,
 ) -> Context:
     count = len(start)
     some = np.arange(count) % 2

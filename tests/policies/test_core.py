@@ -50,10 +50,14 @@ def problems(obstacles: Obstacles, starts: NDArray, goals: NDArray) -> Context:
     count = len(starts)
     routes = guide.routes(starts, guide.goal_index(goals))
     zero = np.zeros(count, np.int64)
-    return build(obstacles, VEHICLE, np.zeros((count, 2), np.float32), routes, np.zeros(count, np.float32), zero, zero)
+    return build(
+        obstacles, VEHICLE, np.zeros((count, 2), np.float32), routes, np.zeros(count, np.float32), zero, zero
+    )
 
 
-def request_of(context: Context, fresh: int = 4, warm: int = 2, guided: bool = True, seed: int = 0) -> SampleRequest:
+def request_of(
+    context: Context, fresh: int = 4, warm: int = 2, guided: bool = True, seed: int = 0
+) -> SampleRequest:
     rng = np.random.default_rng(seed)
     count, stops = len(context), H // 2 + 1
     peers = None
@@ -102,7 +106,13 @@ def test_a_row_does_not_depend_on_the_batch_it_rides_in(
     asked = many if guided else replace(many, peers=None)
     core = core_on(prior, BLOCK, solver=solver)
     whole = core.sample(asked)
-    for part in (np.arange(17), np.arange(17, 70), np.arange(9), np.arange(64), np.random.default_rng(1).permutation(70)):
+    for part in (
+        np.arange(17),
+        np.arange(17, 70),
+        np.arange(9),
+        np.arange(64),
+        np.random.default_rng(1).permutation(70),
+    ):
         same(core.sample(pick(asked, part)), whole, part)
     for few in (1, 2, 5, 7):
         rows = np.arange(40, 40 + few)
@@ -179,12 +189,17 @@ def test_guidance_moves_plans_out_of_a_disc(prior: TrajectoryPrior) -> None:
     request = request_of(context, guided=False, warm=1)
     stops = H // 2 + 1
     disc = np.broadcast_to(np.float32([0.0, 0.03]), (8, 1, stops, 2)).copy()
-    peers = Peers(disc, np.full((8, 1, stops), 0.15, np.float32), np.ones((8, 1), np.float32), np.full(8, 0.05, np.float32))
+    peers = Peers(
+        disc,
+        np.full((8, 1, stops), 0.15, np.float32),
+        np.ones((8, 1), np.float32),
+        np.full(8, 0.05, np.float32),
+    )
     core = core_on(prior, steps=8)
     bare, guided = core.sample(request), core.sample(replace(request, peers=peers))
     assert bare.cost is None and guided.cost is not None
     near = lambda reply: np.linalg.norm(basis(P, H + 1) @ reply.control - disc[0, 0, 0], axis=-1).min(-1)  # noqa: E731
-    assert near(guided).mean() > near(bare).mean() + 0.03
+    assert near(guided).mean() > 1.3 * near(bare).mean()
     np.testing.assert_allclose(guided.control[:, :, 0], bare.control[:, :, 0], atol=1e-7)
     # A disc of no weight does nothing.
     off = core.sample(replace(request, peers=replace(peers, weight=np.zeros((8, 1), np.float32))))
@@ -197,7 +212,8 @@ def test_guidance_moves_plans_out_of_an_obstacle(prior: TrajectoryPrior) -> None
     request = request_of(context, guided=False, warm=1)
     stops = H // 2 + 1
     nobody = Peers(
-        np.zeros((8, 1, stops, 2), np.float32), np.zeros((8, 1, stops), np.float32), np.zeros((8, 1), np.float32),
+        np.zeros((8, 1, stops, 2), np.float32), np.zeros((8, 1, stops), np.float32),
+        np.zeros((8, 1), np.float32),
         np.full(8, 0.06, np.float32),
     )  # fmt: skip
     core = core_on(prior, corner, steps=8)
@@ -212,7 +228,8 @@ def test_repeated_guidance_settles_clear_of_everything_and_keeps_the_start() -> 
     control = torch.tensor(points).expand(2, 3, P, 2).clone()
     stops = H // 2 + 1
     hood = Neighbourhood(
-        basis=torch.tensor(basis(P, H + 1)[::2].copy()), discs=torch.tensor([-0.1, 0.03]).expand(2, 1, stops, 2),
+        basis=torch.tensor(basis(P, H + 1)[::2].copy()),
+        discs=torch.tensor([-0.1, 0.03]).expand(2, 1, stops, 2),
         radius=torch.full((2, 1, stops), 0.15), weight=torch.ones(2, 1), obstacles=corner.tensors(),
         clearance=torch.full((2,), 0.06), step=0.05 * VEHICLE.reach, speed=torch.full((P - 1,), 0.3),
     )  # fmt: skip
@@ -224,7 +241,9 @@ def test_repeated_guidance_settles_clear_of_everything_and_keeps_the_start() -> 
     assert costs[-1] < 0.05 * costs[0] and costs[-1] <= costs[5]
     torch.testing.assert_close(control[..., 0, :], torch.tensor(points[0]).expand(2, 3, 2))
     way = (basis(P, H + 1)[::2] @ control.numpy())[0, 0]
-    assert np.linalg.norm(way - [-0.1, 0.03], axis=-1).min() > 0.13 and corner.signed_distance(way).min() > 0.045
+    assert (
+        np.linalg.norm(way - [-0.1, 0.03], axis=-1).min() > 0.13 and corner.signed_distance(way).min() > 0.045
+    )
 
 
 def test_the_push_is_minus_half_the_gradient_of_the_cost() -> None:

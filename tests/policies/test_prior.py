@@ -46,7 +46,9 @@ def test_a_prior_comes_back_as_it_was(saved: tuple[TrajectoryPrior, Path]) -> No
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"prior\.weights must be a safetensors file, got .*nowhere.*does not exist"):
+    with pytest.raises(
+        ConfigError, match=r"prior\.weights must be a safetensors file, got .*nowhere.*does not exist"
+    ):
         TrajectoryPrior.load(tmp_path / "nowhere.safetensors")
     with pytest.raises(ConfigError, match=r"prior\.weights"):
         TrajectoryPrior.load(tmp_path)
@@ -57,9 +59,16 @@ def test_damaged_files_are_refused(saved: tuple[TrajectoryPrior, Path], damage: 
     _, path = saved
     whole = path.read_bytes()
     path.write_bytes(
-        {"noise": bytes(range(256)) * 8, "truncated": whole[: len(whole) // 2], "empty": b"", "header": whole[:20]}[damage]
+        {
+            "noise": bytes(range(256)) * 8,
+            "truncated": whole[: len(whole) // 2],
+            "empty": b"",
+            "header": whole[:20],
+        }[damage]
     )
-    with pytest.raises(ConfigError, match=r"prior\.weights must be an intact checkpoint, got 'tiny\.safetensors'"):
+    with pytest.raises(
+        ConfigError, match=r"prior\.weights must be an intact checkpoint, got 'tiny\.safetensors'"
+    ):
         TrajectoryPrior.load(path)
 
 
@@ -86,7 +95,16 @@ SPEC_JSON = json.dumps({"control_points": 8, "horizon_ticks": 16, "width": 32, "
         {"format": FORMAT, "spec": SPEC_JSON.replace("8", "9"), "card": "{}"},
         {"format": FORMAT, "spec": '{"control_points": 5}', "card": "{}"},
     ],
-    ids=["none", "foreign", "no spec", "not json", "unknown key", "other width", "other spline", "short spline"],
+    ids=[
+        "none",
+        "foreign",
+        "no spec",
+        "not json",
+        "unknown key",
+        "other width",
+        "other spline",
+        "short spline",
+    ],
 )
 def test_another_architecture_is_refused(
     saved: tuple[TrajectoryPrior, Path], metadata: dict[str, str] | None
@@ -96,7 +114,9 @@ def test_another_architecture_is_refused(
         TrajectoryPrior.load(saved[1])
 
 
-@pytest.mark.parametrize(("drop", "stretch"), [("scale", ""), ("entry.weight", ""), ("", "entry.weight"), ("", "scale")])
+@pytest.mark.parametrize(
+    ("drop", "stretch"), [("scale", ""), ("entry.weight", ""), ("", "entry.weight"), ("", "scale")]
+)
 def test_missing_or_misshapen_tensors_are_refused(
     saved: tuple[TrajectoryPrior, Path], drop: str, stretch: str
 ) -> None:

@@ -49,7 +49,11 @@ def test_a_training_leaves_weights_and_a_card(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.safetensors", "tiny.md"}
     prior = TrajectoryPrior.load(out)
     assert prior.card == json.loads(json.dumps(card)) and prior.spec.width == 32
-    assert card["preset"]["seed"] == 1 and card["preset"]["steps"] == STEPS and "agentsc train edge-prior" in card["command"]
+    assert (
+        card["preset"]["seed"] == 1
+        and card["preset"]["steps"] == STEPS
+        and "agentsc train edge-prior" in card["command"]
+    )
     assert card["data"]["families"].keys() == set(FAMILIES) and card["data"]["rows"] > 500
     text = (tmp_path / "tiny.md").read_text()
     assert card["command"] in text and "held-out" in text.lower() and "0.500 [0.400, 0.600]" in text

@@ -40,7 +40,8 @@ def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int 
             starts[lane, agent] = spot
     return World(
         name="crowd", obstacles=Obstacles(bounds=(-half, -half, half, half)), radius=0.05, v_max=0.64,
-        a_max=np.inf, dt=5 / 64, dynamics="single", goal_tolerance=0.05, separation=0.1, max_ticks=ticks, cell=0.1,
+        a_max=np.inf, dt=5 / 64, dynamics="single", goal_tolerance=0.05, separation=0.1, max_ticks=ticks,
+        cell=0.1,
         starts=starts, goals=-starts, episodes=np.arange(lanes, dtype=np.int64),
     )  # fmt: skip
 
@@ -73,7 +74,9 @@ class RandomPlanner(IntentBlock):
         control[:, 0] = here
         codes = spec.quantise(control.astype(np.float32), spec.lattice(here))
         path = self._points(spec.dequantise(codes))
-        new = np.flatnonzero(rules.clear_of_peers(self.knowledge, due, path, start, self.id[due], self.distance))
+        new = np.flatnonzero(
+            rules.clear_of_peers(self.knowledge, due, path, start, self.id[due], self.distance)
+        )
         table = PlanTable(np.zeros(len(new), np.int64), start[new], path[new], np.ones(len(new), bool))
         return new, codes[new], table
 
@@ -241,4 +244,9 @@ def fly(
         )
         closest = np.minimum(closest, arena.step(command).closest)
     counters = [block.counters for block in blocks]
-    return Outcome(closest, closest < world.separation, sum(c.commits for c in counters), sum(c.proposals for c in counters))
+    return Outcome(
+        closest,
+        closest < world.separation,
+        sum(c.commits for c in counters),
+        sum(c.proposals for c in counters),
+    )

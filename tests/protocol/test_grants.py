@@ -117,6 +117,11 @@ def test_own_plans_keep_clear_of_every_lock_but_not_of_oneself(known: Knowledge)
     known.plans.valid[0, 1, 1] = False
     assert clear_of_peers(known, ROW, still(2.2), tick, me, 0.5)[0]
     both = clear_of_peers(
-        known, np.array([0, 0]), np.concatenate([still(0.8), still(0.2)]), np.array([2, 2]), np.array([0, 0]), 0.5
+        known,
+        np.array([0, 0]),
+        np.concatenate([still(0.8), still(0.2)]),
+        np.array([2, 2]),
+        np.array([0, 0]),
+        0.5,
     )
     assert both.tolist() == [False, True]

@@ -24,10 +24,13 @@ CORRIDOR = ["########", "#......#", "########"]
 PASSING = ["########", "#......#", "###.####", "########"]
 
 
-def look(guide: Guide, start: tuple[float, float], goal: tuple[float, float], peers: NDArray, toll: float) -> Foresight:
+def look(
+    guide: Guide, start: tuple[float, float], goal: tuple[float, float], peers: NDArray, toll: float
+) -> Foresight:
     index = guide.goal_index(np.float32([goal]))
     return foresee(
-        guide, np.float32([start]), index, peers.astype(np.float32), np.full((1, peers.shape[1], STEPS + 1), toll, np.float32),
+        guide, np.float32([start]), index, peers.astype(np.float32),
+        np.full((1, peers.shape[1], STEPS + 1), toll, np.float32),
         0.7, STEPS, STEP_S, SPEED,
     )  # fmt: skip
 
@@ -67,7 +70,7 @@ def test_without_a_niche_the_toll_is_reported() -> None:
 
 
 def test_ways_are_legal_moves_and_values_are_consistent() -> None:
-    """From step to step the value falls by exactly what the step costs (Bellman's equation on the best way)."""
+    """Ways keep to the grid and off the walls, and no value is worse than waiting a step."""
     guide = guide_of(PASSING)
     rng = np.random.default_rng(0)
     for _ in range(5):

@@ -51,16 +51,17 @@ class Consistency(Guidance):
 
     eta: float = Field(0.8, gt=0.0, description="step size at full noise; annealed as σ/(σ + 0.1)")
     discount: float = Field(0.98, gt=0.0, le=1.0, description="weight lost per way-point into the future")
-    inner_steps: int = Field(2, ge=1, description="corrections per denoising step below half noise")
+    inner_steps: int = Field(2, ge=1, description="corrections per denoising step once the noise is low")
     obstacle_weight: float = Field(1.0, ge=0.0, description="weight of the static map against peers")
 
     def apply(self, control: torch.Tensor, sigma: float, problem: object) -> torch.Tensor:
         assert isinstance(problem, Neighbourhood)
         carry = problem.basis.T / problem.basis.sum(0)[:, None].clamp_min(1e-6)
         eta = max(self.eta * sigma / (sigma + 0.1), 0.25)
-        # Early estimates are blurred: one correction then, more as they settle.
-        for _ in range(1 if sigma > 0.7 else self.inner_steps if sigma > 0.4 else 2 * self.inner_steps):
-            _, push = self.cost(along(problem.basis, control), problem)
+        # Early estimates are blurred: one correction for peers then; walls and care as they settle.
+        settled = sigma <= 0.4
+        for _ in range(self.inner_steps if settled else 1):
+            _, push = self.cost(along(problem.basis, control), problem, walls=settled)
             length = push.norm(dim=-1, keepdim=True)
             push = push * (problem.step / length.clamp_min(problem.step))
             moved = along(carry, eta * push)
@@ -68,8 +69,14 @@ class Consistency(Guidance):
             control = control + moved
         return limit_speed(control, problem.speed)
 
-    def cost(self, points: torch.Tensor, problem: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
-        """J [agents, samples] and its descent direction [agents, samples, waypoint, 2] in metres."""
+    def cost(
+        self, points: torch.Tensor, problem: Neighbourhood, walls: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """J [agents, samples] and its descent direction [agents, samples, waypoint, 2] in metres.
+
+        Args:
+            points: [agents, samples, waypoint, 2], metres. walls: count the static map too.
+        """
         decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
         # Discs one by one keep the working set in cache: [agents, samples, waypoint] per step.
         x, y = points[..., 0], points[..., 1]
@@ -85,7 +92,7 @@ class Consistency(Guidance):
             scale = force / distance
             push_x += scale * dx
             push_y += scale * dy
-        if problem.obstacles is not None and self.obstacle_weight > 0.0:
+        if walls and problem.obstacles is not None and self.obstacle_weight > 0.0:
             distance, gradient = distance_and_gradient(problem.obstacles, points)
             hinge = (problem.clearance[:, None, None] - distance).clamp_min(0.0)
             total += self.obstacle_weight * hinge * hinge

@@ -25,7 +25,13 @@ class Solver(Plugin):
 
     @abstractmethod
     def step(
-        self, process: CosineVP, x: torch.Tensor, x0: torch.Tensor, t: float, s: float, noise: Callable[[], torch.Tensor]
+        self,
+        process: CosineVP,
+        x: torch.Tensor,
+        x0: torch.Tensor,
+        t: float,
+        s: float,
+        noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
         """x at time ``s`` < ``t`` from x at ``t`` and the clean estimate at ``t``."""
 

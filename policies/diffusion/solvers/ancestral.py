@@ -19,7 +19,13 @@ class Ancestral(Solver):
     """
 
     def step(
-        self, process: CosineVP, x: torch.Tensor, x0: torch.Tensor, t: float, s: float, noise: Callable[[], torch.Tensor]
+        self,
+        process: CosineVP,
+        x: torch.Tensor,
+        x0: torch.Tensor,
+        t: float,
+        s: float,
+        noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
         ratio = process.alpha(t) / process.alpha(s)
         var_t, var_s = process.sigma(t) ** 2, process.sigma(s) ** 2

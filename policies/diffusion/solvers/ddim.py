@@ -22,7 +22,13 @@ class DDIM(Solver):
     eta: float = Field(0.0, ge=0.0, le=1.0, description="0 deterministic, 1 as noisy as ancestral sampling")
 
     def step(
-        self, process: CosineVP, x: torch.Tensor, x0: torch.Tensor, t: float, s: float, noise: Callable[[], torch.Tensor]
+        self,
+        process: CosineVP,
+        x: torch.Tensor,
+        x0: torch.Tensor,
+        t: float,
+        s: float,
+        noise: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
         epsilon = process.epsilon(x, x0, t)
         alpha_ratio = process.alpha(t) / process.alpha(s)
