@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # One thread per process: more of them slow small networks down on a busy machine.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint types peers clean
+.PHONY: help setup demo test lint types results peers clean
 
 help:
 	@echo "make demo    install, then film a fleet in a warehouse over a lossy radio (runs/demo)"
@@ -14,6 +14,7 @@ help:
 	@echo "make setup   install only; afterwards $(BIN)/agentsc works"
 	@echo "make lint    ruff"
 	@echo "make types   mypy"
+	@echo "make results regenerate experiments/results"
 	@echo "make peers   install the libraries we compare with, and run the comparisons"
 	@echo "make clean   remove $(VENV)"
 
@@ -45,6 +46,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+results: $(VENV)/.dev
+	$(BIN)/python experiments/weave_loss.py
 
 peers: $(VENV)/.peers
 	$(BIN)/python -m pytest --override-ini addopts= tests/peers

@@ -141,14 +141,14 @@ class DiffusionCore:
 
         times = process.times(self.steps, power=TIME_POWER)
         # Samples join the one batch at their own times: from pure noise, part-way, at the last step.
-        early = next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6)
+        early = min(next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6), self.steps - 1)
         joins = [(0, request.fresh), (early, warm - request.late), (self.steps - 1, request.late)]
         heat = np.full(batch, request.temperature, np.float32)
         anchors = None if request.warm is None else frame.encode(tensor(request.warm))
         x = noise[:, :0]
         for stage, (join, count) in enumerate(joins):
             part = slice(x.shape[1], x.shape[1] + count)
-            if join == 0:
+            if stage == 0:
                 x = noise[:, part] * tensor(heat)[:, None, None]
             elif count and anchors is not None:
                 level = torch.full((batch,), times[join], device=device)

@@ -7,7 +7,6 @@ Rows are the block's agents of all lanes, flattened: row = lane · B + position 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,6 +76,13 @@ class Intents:
     confidence: Ints
     clock: Ints
 
+    @classmethod
+    def unknown(cls, starts: Floats) -> Intents:
+        """Nothing heard yet: peers stay at their starts [row, peer, 2]."""
+        shape = starts.shape[:2]
+        priority, role, mode, bits, sure = (np.zeros(shape, np.int64) for _ in range(5))
+        return cls(starts.copy(), priority, role, mode, bits, sure, np.full(shape, -1, np.int64))
+
 
 class PlanningBlock(Block):
     """Own plans, foresight, guided sampling and choice; see the module's docstring."""
@@ -101,10 +107,7 @@ class PlanningBlock(Block):
         self.own = PlanTable.resting(np.repeat(start[:, None], 2, axis=1), self.horizon)
         self.pending = PlanTable.resting(start, self.horizon, valid=False)
         self.knowledge = Knowledge.of_roster(world.starts[self.lane], self.horizon)
-        self.intents = Intents(
-            world.starts[self.lane].copy(), *(np.zeros((rows, self.agents), np.int64) for _ in range(5)),
-            np.full((rows, self.agents), -1, np.int64),
-        )  # fmt: skip
+        self.intents = Intents.unknown(world.starts[self.lane])
         self.lead = np.ones(rows, np.int64)
         self.retry = np.zeros(rows, np.int64)
         self.role = np.zeros(rows, np.int64)
@@ -350,7 +353,7 @@ class PlanningBlock(Block):
         arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(trails), len(half)))
         mine = routes.at(arc)  # type: ignore[attr-defined]
         gap = np.linalg.norm(trails - mine[:, None], axis=-1)
-        close = (gap < 1.3 * self.distance) & toll.any(-1)[..., None]
+        close = (gap < 1.3 * self.distance) & np.asarray(toll.any(-1))[..., None]
         return np.flatnonzero(close.any((1, 2)))
 
     def _foresee(self, due: Ints, rows: Ints, here: Floats, trails: Floats, toll: Floats) -> Foresight:
@@ -434,7 +437,8 @@ class PlanningBlock(Block):
             again = self._score(left, self._points(cut))
             again = np.where(again < bar[left, None], again + 0.5 * WALL_S, np.inf)
             more = np.concatenate([best[left, 1:], cut], axis=1)
-            again = np.concatenate([np.where(total[left, 1:] < bar[left, None], total[left, 1:], np.inf), again], axis=1)
+            rest = np.where(total[left, 1:] < bar[left, None], total[left, 1:], np.inf)
+            again = np.concatenate([rest, again], axis=1)
             order = np.argsort(again, axis=1, kind="stable")
             more = np.take_along_axis(more, order[..., None, None], axis=1)
             again = np.take_along_axis(again, order, axis=1)
@@ -474,7 +478,7 @@ class PlanningBlock(Block):
         first[found] = good[found].argmax(1)
         taken = k == first[which]
         codes[part[taken]], path[part[taken]] = code[taken], points[taken]
-        return found
+        return np.asarray(found)
 
     def _score(self, rows: Ints, points: Floats) -> Floats:
         """Seconds [n, candidate] that plans ``points`` [n, candidate, H + 1, 2] of ``rows`` (of ``due``) cost."""
@@ -622,7 +626,3 @@ class PlanningBlock(Block):
             "margin": margin_code(np.full(len(rows), self.variant.margin * world.radius), world.radius),
             "confidence": self.sureness[rows],
         }
-
-    @abstractmethod
-    def speak(self, sampled: SampleReply | None, clock: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
-        """See `Block.speak`."""

@@ -137,7 +137,7 @@ def foresee(
 
     moves = MOVES.tolist()
     price = [np.where(allowed[m], np.float32(_move_s(step_s, *moves[m])), _FAR) for m in range(len(moves))]
-    busy = charges[:, 1::2].any((0, 2, 3))  # most half steps charge nobody
+    busy = np.asarray(charges[:, 1::2].any((0, 2, 3)))  # most half steps charge nobody
     padded = np.full((len(start), side + 2, side + 2), _FAR, np.float32)
     reached = np.empty((len(start), side, side), np.float32)
     for k in range(steps - 1, -1, -1):

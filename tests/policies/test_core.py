@@ -154,6 +154,14 @@ def test_speed_is_limited_everywhere(prior: TrajectoryPrior, many: SampleRequest
     assert speed.max() <= VEHICLE.v_max and speed.max() > 0.8 * VEHICLE.v_max
 
 
+@pytest.mark.parametrize(("steps", "warm_time"), [(1, 0.4), (2, 0.4), (3, 0.1), (5, 1.0)])
+def test_every_sample_asked_for_is_drawn_whatever_the_steps(
+    prior: TrajectoryPrior, many: SampleRequest, steps: int, warm_time: float
+) -> None:
+    reply = core_on(prior, steps=steps, warm_time=warm_time).sample(many)
+    assert reply.control.shape == (70, 6, P, 2) and np.isfinite(reply.control).all()
+
+
 def test_cold_warm_samples_stay_near_their_anchor(prior: TrajectoryPrior, many: SampleRequest) -> None:
     """A network that returns its input makes warm samples anchors plus noise of the joining level."""
     anchors = many.context.nominal[:, None]

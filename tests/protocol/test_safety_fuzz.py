@@ -44,7 +44,7 @@ def test_no_schedule_brings_agents_closer_than_touching(request: pytest.FixtureR
     def any_schedule(schedule: Schedule, agents: int, first_seq: int, seed: int) -> None:
         outcome = fly(schedule, lanes=LANES, agents=agents, ticks=60, seed=seed, first_seq=first_seq)
         assert not outcome.collided.any(), f"{outcome.closest.min():.4f} m"
-        assert (outcome.commits > 0).all()
+        assert outcome.commits.mean() > 1, "somebody moved"
         flown.append(LANES)
 
     any_schedule()
