@@ -256,6 +256,7 @@ class PlanningBlock(Block):
         self._start = tick + self.lead[due]
         spots = self.executed(due, self._start[:, None] + np.array([-1, 0]))
         here = self.setup.spec.point(self.setup.spec.lattice(spots[:, 1]))
+        self._here = here
         velocity = (spots[:, 1] - spots[:, 0]) / np.float32(world.dt)
         routes = self.guide.routes(here, self.goal_row[due])
         trails, toll, uphill = self._traffic(due)
@@ -268,7 +269,7 @@ class PlanningBlock(Block):
         if len(contested):
             seen = self._foresee(due, contested, here, trails, toll)
             self._foresight = contested, seen
-            around[contested] = again[contested] = self._along(seen)
+            around[contested, 1:] = again[contested, 1:] = self._along(seen)[:, 1:]
             free = self.guide.cost_to_go(here[contested], self.goal_row[due][contested]) / self.speed
             delayed = seen.value[np.arange(len(contested)), 0, *self._centre(seen)] > free + 2.5 * seen.step_s
             self._yields[contested] = delayed & (uphill[contested] > 0).any(1)
@@ -468,7 +469,8 @@ class PlanningBlock(Block):
         spec = self.setup.spec
         which, k = np.nonzero(total < bar[:, None])
         part = rows[which]
-        code = spec.quantise(control[which, k], spec.lattice(control[which, k, 0]))
+        # Wherever a candidate claims to begin: a plan continues the one being executed.
+        code = spec.quantise(control[which, k], spec.lattice(self._here[part]))
         points = self._points(spec.dequantise(code))
         good = np.zeros(total.shape, bool)
         good[which, k] = self._feasible(self.due[part], points, self._start[part])
