@@ -1,0 +1,48 @@
+"""The planner on a real map: what is committed can be driven, and is driven."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agentsc.actors.fleet import LocalFleet
+from agentsc.links.medium import Medium
+from agentsc.protocol import PROTOCOLS, Setup
+from agentsc.protocol.planner import PlanningBlock, homotopy, shortened
+from envs.arena import Arena
+from envs.scenarios import SCENARIOS
+
+
+@pytest.mark.parametrize("dynamics", ["single", "double"])
+def test_vehicles_are_where_their_committed_plans_say(dynamics: str) -> None:
+    """Crowded enough for foresight, shortened plans and detours; every plan continues the one before it."""
+    world = SCENARIOS.create("warehouse", agents=14, dynamics=dynamics).build(11, [0])
+    setup = Setup.of(world, prior="edge-prior", rounds=2, seed=11)
+    fleet = LocalFleet(PROTOCOLS.create("intent"), setup, None, "cpu")
+    medium = Medium("erasure:p=0.1", 11, world.episodes, world.agents, world.dt / 2)
+    arena, block = Arena(world), fleet.block
+    assert isinstance(block, PlanningBlock)
+    far = np.full((1, world.agents), np.inf, np.float32)
+    for tick in range(100):
+        for number in range(2):
+            packets = fleet.round(medium.deliver(2 * tick + number), 2 * tick + number, deciding=number == 0)
+            medium.transmit(packets, 2 * tick + number)
+        arena.step(fleet.act(arena.position, arena.velocity, far, tick))
+        planned = block.executed(block.rows, np.full((len(block.rows), 1), tick + 1))[:, 0]
+        np.testing.assert_allclose(arena.position[0], planned, atol=0.05 * world.radius)
+    assert block.counters.commits[0] > 2 * world.agents
+    assert np.linalg.norm(arena.position - world.starts, axis=-1).mean() > 5.0
+
+
+def test_a_shortened_plan_stops_at_its_last_kept_point() -> None:
+    control = np.cumsum(np.ones((3, 12, 2), np.float32), axis=1)
+    cut = shortened(control, 5)
+    np.testing.assert_array_equal(cut[:, :5], control[:, :5])
+    np.testing.assert_array_equal(cut[:, 5:], np.repeat(control[:, 4:5], 7, axis=1))
+
+
+def test_homotopy_bits_tell_left_from_right() -> None:
+    along = np.linspace(0.0, 1.0, 33, dtype=np.float32)
+    left = np.stack([along, np.sin(np.pi * along)], axis=-1)
+    right = left * np.float32([1.0, -1.0])
+    assert homotopy(np.stack([left, right])).tolist() == [15, 0]
