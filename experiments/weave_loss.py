@@ -120,6 +120,7 @@ def draw(cells: dict, path: Path) -> None:
         axis.set(xlabel="packet loss", title=title, xticks=LOSSES)
         axis.grid(alpha=0.3)
     axes[2].set_yscale("symlog", linthresh=100)
+    axes[2].set_ylim(bottom=-20)
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=150)
 

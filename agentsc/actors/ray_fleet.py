@@ -140,12 +140,7 @@ class RayFleet:
         reports = ray.get([host.report.remote(tick) for host in self.hosts])
         for _, formed, _ in reports:
             self._formed += formed
-        traces = [trace for trace, _, _ in reports if trace is not None]
-        if not traces:
-            return None
-        return Trace(
-            np.concatenate([t.plan for t in traces], 1), np.concatenate([t.pending for t in traces], 1)
-        )
+        return Trace.join([trace for trace, _, _ in reports])
 
     def beliefs(self) -> list[Beliefs]:
         self._formed += [

@@ -207,6 +207,7 @@ class _Run:
                 position=self.arena.position[lane],
                 plans=None if trace is None else trace.plan[lane, :, ::2],
                 pending=None if trace is None else trace.pending[lane],
+                proposals=None if trace is None else trace.proposal[lane, :, ::2],
                 beliefs=beliefs,
                 belief_age=None if age is None else age * dt,
                 packets=packets,

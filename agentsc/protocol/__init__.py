@@ -9,7 +9,7 @@ Ray actor, alone or beside others, with the same result.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -109,10 +109,20 @@ class Trace:
     Attributes:
         plan: float32 [lane, agent, H + 1, 2], the committed positions from now on.
         pending: bool [lane, agent], a proposal awaits grants.
+        proposal: float32 [lane, agent, H + 1, 2], its positions; NaN where there is none.
     """
 
     plan: Floats
     pending: NDArray[np.bool_]
+    proposal: Floats
+
+    @classmethod
+    def join(cls, traces: Sequence[Trace | None]) -> Trace | None:
+        """Several blocks' traces as one; None when none has plans."""
+        some = [trace for trace in traces if trace is not None]
+        if not some:
+            return None
+        return cls(*(np.concatenate([getattr(t, f.name) for t in some], axis=1) for f in fields(cls)))
 
 
 class Block(ABC):

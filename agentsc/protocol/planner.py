@@ -600,10 +600,13 @@ class PlanningBlock(Block):
         return np.asarray(command, np.float32)
 
     def trace(self, tick: int) -> Trace:
-        """The committed positions from now on."""
+        """The committed positions from now on, and proposals that wait for grants."""
+        shape = self.lanes, len(self.ids)
         ticks = np.broadcast_to(tick + np.arange(self.horizon + 1), (len(self.rows), self.horizon + 1))
-        plan = self.executed(self.rows, ticks).reshape(self.lanes, len(self.ids), self.horizon + 1, 2)
-        return Trace(plan, self.pending.valid.reshape(self.lanes, len(self.ids)))
+        plan = self.executed(self.rows, ticks)
+        waiting = self.pending.valid
+        proposal = np.where(waiting[:, None, None], self.pending.path, np.float32(np.nan))
+        return Trace(plan.reshape(*shape, -1, 2), waiting.reshape(shape), proposal.reshape(*shape, -1, 2))
 
     def token(self, rows: Ints) -> dict[str, NDArray[np.int32]]:
         """The fields of the intent token of some rows, as codes for the air."""

@@ -144,7 +144,7 @@ class Picture:
         agents = scene.agents
         # Large fleets would drown the map: fewer samples each, and only the nearest listeners.
         self._samples = int(np.clip(240 // max(agents, 1), 3, 8))
-        self._peers = agents - 1 if agents <= 9 else int(np.clip(96 // agents, 2, 6))
+        self._peers = agents - 1 if agents <= 9 else int(np.clip(36 // agents, 1, 3))
         self._footer = footer
         self._static = self._draw_static()
         self._under: tuple[tuple[Array, ...], int | None, Surface] | None = None

@@ -58,11 +58,7 @@ class TwoBlocks(LocalFleet):
             block.active = active
 
     def trace(self, tick: int) -> Trace | None:
-        traces = [trace for block in self.blocks if (trace := block.trace(tick)) is not None]
-        if not traces:
-            return None
-        plan, pending = ([getattr(t, name) for t in traces] for name in ("plan", "pending"))
-        return Trace(np.concatenate(plan, 1), np.concatenate(pending, 1))
+        return Trace.join([block.trace(tick) for block in self.blocks])
 
     def beliefs(self) -> list[Beliefs]:
         return [belief for block in self.blocks for belief in block.formed]
