@@ -51,7 +51,7 @@ results: $(VENV)/.dev
 	$(BIN)/python experiments/weave_loss.py
 
 peers: $(VENV)/.peers
-	$(BIN)/python -m pytest --override-ini addopts= tests/peers
+	$(BIN)/python experiments/benchmarks/world_speed.py
 
 clean:
 	rm -rf $(VENV)

@@ -15,6 +15,7 @@ from agentsc.experiment.log import ProgressCallback, RunLog
 from agentsc.experiment.metrics import lane_rows, metrics, timing
 from agentsc.experiment.store import RunFolder, claim
 from agentsc.experiment.versions import versions
+from agentsc.intent.fields import MAX_AGENTS
 from envs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def prepare(config: RunConfig) -> Job:
     if protocol.needs_network or config.prior.weights is not None:
         _check_prior(config, device)
     world = scenario.build(config.seed, list(config.episode_numbers))
+    if world.agents > MAX_AGENTS:
+        raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (a packet has 8 bits for its sender)")
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")
     if config.ticks is not None:
