@@ -130,7 +130,7 @@ def prepare(config: RunConfig) -> Job:
         _check_prior(config, device)
     world = scenario.build(config.seed, list(config.episode_numbers))
     if world.agents > MAX_AGENTS:
-        raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (a packet has 8 bits for its sender)")
+        raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (8 bits name a sender)")
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")
     if config.ticks is not None:
