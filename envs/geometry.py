@@ -403,12 +403,13 @@ def segment_closest(p0: Array, p1: Array, q0: Array, q1: Array) -> Array:
         [...], the same unit.
     """
     xp = _namespace(p0)
-    gap = p0 - q0
-    change = (p1 - q1) - gap
-    along = -(gap * change).sum(-1)
-    time = _at_most(_at_least(along / _at_least((change * change).sum(-1), _TINY), 0.0), 1.0)
-    least = gap + time[..., None] * change
-    return xp.sqrt(_at_least((least * least).sum(-1), _TINY))
+    # One coordinate at a time: sums over a last axis of two are slow.
+    (ax, ay), (bx, by) = (((p[..., 0] - q[..., 0]), (p[..., 1] - q[..., 1])) for p, q in ((p0, q0), (p1, q1)))
+    dx, dy = bx - ax, by - ay
+    along = -(ax * dx + ay * dy)
+    time = xp.clip(along / xp.clip(dx * dx + dy * dy, _TINY, None), 0.0, 1.0)
+    x, y = ax + time * dx, ay + time * dy
+    return xp.sqrt(xp.clip(x * x + y * y, _TINY, None))
 
 
 def segment_clearance(

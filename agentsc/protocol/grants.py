@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.protocol.plans import PlanTable, separated
+from agentsc.protocol.plans import PlanTable, boxes, gaps, separated
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -100,15 +100,12 @@ def verdicts(
         distance: centre distance to keep, metres.
     """
     ok = np.ones(len(row), bool)
-    for slot in (0, 1):
-        late = np.full(len(row), slot == 1)
-        ok &= (
-            separated(path, start, own.path[row, slot], own.start[row, slot], distance, late)
-            | ~own.valid[row, slot]
-        )
-    late = np.ones(len(row), bool)
-    clear = separated(path, start, own_pending.path[row], own_pending.start[row], distance, late)
-    return ok & (clear | ~own_pending.valid[row])
+    box = boxes(path)
+    tables = (own.take((row, 0)), False), (own.take((row, 1)), True), (own_pending.take((row,)), True)
+    for table, late in tables:
+        near = (gaps(box, table.box) < distance) & table.valid
+        ok &= separated(path, start, table.path, table.start, distance, np.full(len(row), late), near)
+    return ok
 
 
 def clear_of_peers(
@@ -123,12 +120,10 @@ def clear_of_peers(
     peers = knowledge.plans.seq.shape[1]
     ok = np.ones(len(row), bool)
     # Bounding boxes first, over all peers at once; then only the pairs that may touch.
-    low, high = path.min(1), path.max(1)
+    box = boxes(path)[:, None]
     known = knowledge.plans
     for slot in (0, 1):
-        box = known.box[row, :, slot]
-        gap = np.maximum(low[:, None] - box[:, :, 1], box[:, :, 0] - high[:, None]).max(-1)
-        close = (gap < distance) & known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
+        close = (gaps(box, known.box[row, :, slot]) < distance) & known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
         n, peer = np.nonzero(close)
         if not len(n):
             continue
@@ -139,6 +134,7 @@ def clear_of_peers(
             known.start[row[n], peer, slot],
             distance,
             np.full(len(n), slot == 1),
+            np.ones(len(n), bool),
         )
         np.logical_and.at(ok, n, clear)
     return ok

@@ -85,6 +85,7 @@ def separated(
     other_start: Ints,
     distance: float | Floats,
     since_start: NDArray[np.bool_],
+    near: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Whether each plan keeps clear of its counterpart from its start on, for ever.
 
@@ -93,6 +94,7 @@ def separated(
         distance: centre distance to keep, metres.
         since_start: [n]; the counterpart exists from its own start on only (a pending plan, which
             is preceded by the committed one), otherwise at all times (resting before its start).
+        near: [n], pairs whose bounding boxes come closer than ``distance``; worked out if not given.
 
     Returns:
         bool [n]. Exact over continuous time, both plans at rest after their ends included.
@@ -101,16 +103,22 @@ def separated(
     if not len(path):
         return result
     # Most pairs never share any space: their bounding boxes settle it.
-    gap = np.maximum(path.min(1) - other_path.max(1), other_path.min(1) - path.max(1)).max(-1)
-    near = np.flatnonzero(gap < distance)
-    if not len(near):
+    if near is None:
+        near = gaps(boxes(path), boxes(other_path)) < distance
+    pairs = np.flatnonzero(near)
+    if not len(pairs):
         return result
     horizon = path.shape[1] - 1
-    span = horizon + int(np.maximum(other_start[near] - start[near], 0).max())
-    ticks = start[near, None] + np.arange(span + 1)
-    a = at(path[near], start[near], ticks)
-    b = at(other_path[near], other_start[near], ticks)
+    later = start[pairs] - other_start[pairs]
+    step = np.arange(horizon + 1 + int(np.maximum(-later, 0).max()))
+    a = path[pairs][:, np.minimum(step, horizon)]
+    b = other_path[pairs[:, None], np.clip(step + later[:, None], 0, horizon)]
     closest = segment_closest(a[:, :-1], a[:, 1:], b[:, :-1], b[:, 1:])
-    unborn = since_start[near, None] & (ticks[:, 1:] <= other_start[near, None])
-    result[near] = (np.where(unborn, np.inf, closest) >= distance).all(1)
+    unborn = since_start[pairs, None] & (step[1:] + later[:, None] <= 0)
+    result[pairs] = (np.where(unborn, np.inf, closest) >= distance).all(1)
     return result
+
+
+def gaps(box: Floats, other: Floats) -> Floats:
+    """Gap [...] between bounding boxes [..., 2, 2]: a lower bound on the distance of what they hold."""
+    return np.maximum(box[..., 0, :] - other[..., 1, :], other[..., 0, :] - box[..., 1, :]).max(-1)

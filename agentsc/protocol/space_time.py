@@ -198,18 +198,19 @@ def _charges(
     charges = np.zeros(count * halves * wide * wide, np.float32)
     row, peer, half = np.nonzero(np.repeat(penalty, 2, axis=2)[:, :, :halves] > 0)
     place = (peers[row, peer, half] - corner[row]) / np.float32(0.5 * cell) + np.float32(1.0)
-    near = ((place > -8.0) & (place < wide + 8.0)).all(1)
-    row, half, peer, place = row[near], half[near], peer[near], place[near]
-    middle = np.rint(place)
     size = int(np.ceil(distance / (0.5 * cell) + 0.5))
-    stamp = np.arange(-size, size + 1)
-    dy, dx = (a.ravel() for a in np.meshgrid(stamp, stamp, indexing="ij"))
-    at_x, at_y = middle[:, 0, None] + dx, middle[:, 1, None] + dy
-    square = (at_x - place[:, 0, None]) ** 2 + (at_y - place[:, 1, None]) ** 2
-    hit = (square < (distance / (0.5 * cell)) ** 2) & (at_x >= 0) & (at_y >= 0) & (at_x < wide) & (at_y < wide)
-    which, _ = np.nonzero(hit)
-    flat = ((row[which] * halves + half[which]) * wide + at_y[hit].astype(np.int64)) * wide + at_x[hit].astype(np.int64)
+    near = ((place > -size) & (place < wide + size)).all(1)
+    row, half, peer, place = row[near], half[near], peer[near], place[near]
+    middle = np.rint(place).astype(np.int32)
+    offset = (middle - place).astype(np.float32)
+    stamp = np.arange(-size, size + 1, dtype=np.int32)
+    square = ((offset[:, 1, None] + stamp) ** 2)[:, :, None] + ((offset[:, 0, None] + stamp) ** 2)[:, None, :]
+    which, down, along = np.nonzero(square < np.float32((distance / (0.5 * cell)) ** 2))
+    at_y, at_x = middle[which, 1] + stamp[down], middle[which, 0] + stamp[along]
+    seen = (at_x >= 0) & (at_y >= 0) & (at_x < wide) & (at_y < wide)
+    which, at_y, at_x = which[seen], at_y[seen], at_x[seen]
+    flat = ((row[which] * halves + half[which]) * wide + at_y) * wide + at_x
     weight = penalty[row, peer, half // 2][which]
     # A whole step near a peer is two half steps.
-    charges += np.bincount(flat, 0.5 * weight, len(charges)).astype(np.float32)
+    np.add.at(charges, flat, np.float32(0.5) * weight)
     return charges.reshape(count, halves, wide, wide)

@@ -11,6 +11,7 @@ Reference: agent-centric scenario of the seed paper, section V-C, step "reconcil
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from pydantic import Field
 from envs.geometry import distance_and_gradient
 from policies.diffusion import GUIDANCE
 from policies.diffusion.guidance import Guidance
+
+
+_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,12 @@ class Neighbourhood:
     clearance: torch.Tensor
     step: float
     speed: torch.Tensor
+
+    @cached_property
+    def box(self) -> torch.Tensor:
+        """Corners [agents, disc, 2, 2] of where a way-point can be charged by a disc."""
+        reach = self.radius.amax(-1, keepdim=True)
+        return torch.stack([self.discs.amin(2) - reach, self.discs.amax(2) + reach], dim=2)
 
 
 @GUIDANCE.register("consistency")
@@ -78,22 +88,32 @@ class Consistency(Guidance):
             points: [agents, samples, waypoint, 2], metres. walls: count the static map too.
         """
         decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
-        # Discs one by one keep the working set in cache: [agents, samples, waypoint] per step.
-        x, y = points[..., 0], points[..., 1]
+        # Discs one by one keep the working set in cache: [agents, samples, waypoint] per step. Most are
+        # far from every sample of an agent, as the bounding boxes tell.
+        x, y = points[..., 0].contiguous(), points[..., 1].contiguous()
         total = torch.zeros_like(x)
         push_x, push_y = torch.zeros_like(x), torch.zeros_like(x)
+        active = problem.weight > 0.0
+        for k, part in enumerate((x.flatten(1), y.flatten(1))):
+            low, high = problem.box[..., 0, k], problem.box[..., 1, k]
+            active = active & (part.amin(1)[:, None] < high) & (part.amax(1)[:, None] > low)
         for m in range(problem.discs.shape[1]):
-            disc = problem.discs[:, m, None]
-            dx, dy = x - disc[..., 0], y - disc[..., 1]
+            rows = torch.nonzero(active[:, m])[:, 0]
+            if not len(rows):
+                continue
+            disc = problem.discs[rows, m, None]
+            dx, dy = x[rows] - disc[..., 0], y[rows] - disc[..., 1]
             distance = torch.sqrt(dx * dx + dy * dy + 1e-12)
-            hinge = (problem.radius[:, m, None] - distance).clamp_min(0.0)
-            force = hinge * problem.weight[:, m, None, None]
-            total += force * hinge
+            hinge = (problem.radius[rows, m, None] - distance).clamp_min(0.0)
+            force = hinge * problem.weight[rows, m, None, None]
+            total[rows] += force * hinge
             scale = force / distance
-            push_x += scale * dx
-            push_y += scale * dy
+            push_x[rows] += scale * dx
+            push_y[rows] += scale * dy
         if walls and problem.obstacles is not None and self.obstacle_weight > 0.0:
-            distance, gradient = distance_and_gradient(problem.obstacles, points)
+            # A few rows at a time: their temporaries then stay in the cache.
+            parts = [distance_and_gradient(problem.obstacles, part) for part in points.split(_ROWS)]
+            distance, gradient = (torch.cat(columns) for columns in zip(*parts, strict=True))
             hinge = (problem.clearance[:, None, None] - distance).clamp_min(0.0)
             total += self.obstacle_weight * hinge * hinge
             push_x += self.obstacle_weight * hinge * gradient[..., 0]
