@@ -74,7 +74,8 @@ class DiffusionCore:
             np.diff(greville(points)) * self.vehicle.reach * 0.975, dtype=torch.float32, device=self.device
         )
         solid = len(self.obstacles.boxes) or self.obstacles.bounds is not None
-        self._map = self.obstacles.tensors(self.device) if solid else None
+        walls = self.obstacles if self.device == "cpu" else self.obstacles.tensors(self.device)
+        self._map = walls if solid else None
 
     @property
     def horizon_ticks(self) -> int:

@@ -123,7 +123,8 @@ def clear_of_peers(
     box = boxes(path)[:, None]
     known = knowledge.plans
     for slot in (0, 1):
-        close = (gaps(box, known.box[row, :, slot]) < distance) & known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
+        others = known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
+        close = (gaps(box, known.box[row, :, slot]) < distance) & others
         n, peer = np.nonzero(close)
         if not len(n):
             continue
