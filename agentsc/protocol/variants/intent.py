@@ -124,6 +124,12 @@ class IntentBlock(PlanningBlock):
         known.status(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
         plan = (message.sections[packet] & PLAN) > 0
         self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
+        # What a status shows to be outdated hearsay must not stand in the way of a proposal: whoever is
+        # really there will refuse it, and show where.
+        committed = message.committed_seq[packet]
+        old, new = (known.plans.take((row, sender, slot)) for slot in (0, 1))
+        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & (self.id[row] > sender)
+        known.plans.valid[row[missed], sender[missed], 0] = False
 
     def _note_intent(self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message) -> None:
         intents = self.intents
