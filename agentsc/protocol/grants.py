@@ -11,8 +11,8 @@ Invariant: the plan that i executes is always in the lock set of every grantor o
 plan that a grantor executes was clear of its lock set when committed. Hence committed plans of
 any two agents are clear of each other, at all times, under any loss. Assumptions: clocks agree
 to within the margin, the roster and starting positions are known, vehicles track their plans to
-within the margin. Reference: REFERENCE-style commit rules in MADER/RMADER check once more after
-a delay instead (Tordesillas and How 2022; Kondo et al. 2023), which needs bounded delays.
+within the margin. For contrast, MADER and RMADER check once more
+after a delay instead (Tordesillas and How 2022; Kondo et al. 2023), which needs bounded delays.
 
 Slots: index 0 holds a peer's committed plan, index 1 its latest live proposal.
 """
