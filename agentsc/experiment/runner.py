@@ -64,7 +64,7 @@ def run_lanes(
     setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed)
     fleet = make_fleet(config, variant, setup)
     try:
-        return _Run(config, world, fleet, recorder or {}, progress).go()
+        return _Run(config, world, variant, fleet, recorder or {}, progress).go()
     finally:
         fleet.close()
 
@@ -76,10 +76,12 @@ class _Run:
         self,
         config: RunConfig,
         world: World,
+        variant: Variant,
         fleet: Fleet,
         sinks: Mapping[int, Sink],
         progress: ProgressCallback | None,
     ) -> None:
+        self.variant = variant
         self.config, self.world, self.fleet, self.sinks, self.progress = config, world, fleet, sinks, progress
         self.rounds = config.rounds_per_tick
         self.arena = Arena(world)
@@ -272,11 +274,12 @@ class _Run:
         log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
         if medium.decisions.any():
             log.age_sum, log.age_count = self.age_sum, self.age_count
-        if counters.proposals is not None:
+        if self.variant.negotiates:
             log.proposals, log.commits = counters.proposals, counters.commits
             log.commit_rounds = counters.commit_rounds
             log.grants_asked, log.grants_given = counters.grants_asked, counters.grants_given
-        log.brakes = counters.brakes
+        if self.variant.monitored:
+            log.brakes = counters.brakes
         self._note_beliefs()
         self._score_beliefs()
         log.network_s = self.fleet.network()[0]

@@ -174,10 +174,7 @@ class Block(ABC):
 
 
 class Variant(Plugin):
-    """Base of protocols and baselines: parameters, and how to make a block.
-
-    A baseline that is not given ``architecture`` other than distributed has no centre.
-    """
+    """Base of protocols and baselines: parameters, how to make a block, and what it can measure."""
 
     architecture: Literal["distributed"] = Field(
         "distributed", description="who decides: every agent for itself"
@@ -186,6 +183,16 @@ class Variant(Plugin):
     @abstractmethod
     def block(self, setup: Setup, ids: Sequence[int]) -> Block:
         """The state machine of agents ``ids``."""
+
+    @property
+    def negotiates(self) -> bool:
+        """Whether plans wait for grants; otherwise proposals, commits and grants are not measured."""
+        return False
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a safety monitor counts near contacts."""
+        return False
 
     @property
     def needs_network(self) -> bool:

@@ -22,7 +22,7 @@ from agentsc.protocol.space_time import Foresight, foresee
 from envs import keyed
 from envs.geometry import segment_clearance
 from policies.requests import Peers
-from policies.trajectory.context import CRUISE, Context, build, nominal_plan
+from policies.trajectory.context import CRUISE, build, nominal_plan
 from policies.trajectory.spline import basis, fit, greville
 
 Floats = NDArray[np.float32]
@@ -46,6 +46,11 @@ class PlanningVariant(Variant):
     gain_s: float = Field(0.15, ge=0.0, description="seconds that a new plan must save to be worth proposing")
     foresight_steps: int = Field(14, ge=4, description="steps of the space-time value function")
     consider: int = Field(4, ge=1, description="best samples that are checked exactly, in order of cost")
+
+    @property
+    def monitored(self) -> bool:
+        """Every block that follows plans runs the monitor."""
+        return True
 
 
 def homotopy(points: Floats) -> Ints:
@@ -120,7 +125,6 @@ class PlanningBlock(Block):
         self.due: Ints = np.zeros(0, np.int64)
         self._believed: dict[tuple[int, ...], tuple[int, Floats]] = {}
         self._asked: list[tuple[int, ...]] = []
-        self._contexts: Context | None = None
         self._foresight: tuple[Ints, Foresight] | None = None
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
         self._episode = world.episodes[self.lane]
@@ -275,7 +279,7 @@ class PlanningBlock(Block):
             self._yields[contested] = delayed & (uphill[contested] > 0).any(1)
         self._way = around
         warm = [nominal, slow, self._continued(due), around, again, nominal, around]
-        self._contexts = build(
+        own = build(
             world.obstacles, self.setup.vehicle, velocity, routes,
             np.full(len(due), self.variant.margin * world.radius, np.float32),
             self._yields.astype(np.int64), (self.id[due] + tick) % 8 == 0,
@@ -284,7 +288,7 @@ class PlanningBlock(Block):
         self._peers = peers
         keys = keyed.hash_words(self.setup.seed, keyed.stream_id("plan"), self._episode[due], self.id[due], tick)
         return SampleRequest(
-            self.setup.prior, self._contexts, keys, self.variant.samples,
+            self.setup.prior, own, keys, self.variant.samples,
             np.stack(warm, axis=1).astype(np.float32), 3, peers,
         )  # fmt: skip
 
@@ -549,9 +553,9 @@ class PlanningBlock(Block):
         straight = np.linalg.norm(points - self.goal[mine][:, None], axis=-1)
         return np.asarray(np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed, np.float32)
 
-    def _penalty(self, cost: Floats | None) -> Floats | float:
+    def _penalty(self, cost: Floats) -> Floats:
         """Seconds charged for the consistency cost."""
-        return 0.0 if cost is None else cost / self.setup.world.radius**2 * 0.5
+        return np.asarray(cost / self.setup.world.radius**2 * 0.5, np.float32)
 
     def _feasible(self, rows: Ints, points: Floats, start: Ints) -> Flags:
         """Exact checks [n]: speed, acceleration, the static map, and everything known or locked of peers."""

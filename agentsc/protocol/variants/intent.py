@@ -30,6 +30,11 @@ class Intent(PlanningVariant):
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
 
+    @property
+    def negotiates(self) -> bool:
+        """Plans wait for grants."""
+        return True
+
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
 
