@@ -66,6 +66,8 @@ class RunLog:
         belief_ade_sum, belief_fde_sum: float64 [L], m, smallest average and final displacement error
         of a belief's samples. belief_cover_sum: float64 [L], truths inside the 90 % region.
         belief_count: int64 [L], beliefs scored.
+        adherence: float64 [L], share of motion that follows the map's pattern; None without one.
+        v_max: m/s, for lower bounds of times; None leaves them out.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
 
@@ -101,6 +103,8 @@ class RunLog:
     belief_fde_sum: Doubles | None = None
     belief_cover_sum: Doubles | None = None
     belief_count: Counts | None = None
+    adherence: Doubles | None = None
+    v_max: float | None = None
     wall_s: float = 0.0
     network_s: float | None = None
     round_ms: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -141,6 +145,29 @@ class RunLog:
         steps = np.linalg.norm(np.diff(self.positions.astype(np.float64), axis=1), axis=-1)
         counted = np.arange(steps.shape[1])[None, :, None] < self.last_tick[:, None, None]
         return np.asarray((steps * counted).sum(axis=1), np.float64)
+
+    @property
+    def smoothness(self) -> Doubles:
+        """float64 [L]: mean change of displacement from tick to tick, m (MMD's |v_{t+1} − v_t|); nan if too short."""
+        change = np.linalg.norm(np.diff(self.positions.astype(np.float64), 2, axis=1), axis=-1)
+        counted = np.arange(change.shape[1])[None, :] < (self.last_tick - 1)[:, None]
+        number = counted.sum(axis=1) * self.agents
+        total = (change * counted[..., None]).sum(axis=(1, 2))
+        return np.asarray(np.divide(total, number, out=np.full(self.lanes, np.nan), where=number > 0), np.float64)
+
+    @property
+    def closest_at_ticks(self) -> Doubles:
+        """float64 [L]: smallest centre distance at the ticks alone, m, as MMD measures it; inf for one agent."""
+        least = np.full(self.lanes, np.inf)
+        first, second = np.triu_indices(self.agents, 1)
+        if not len(first):
+            return least
+        for lane, last in enumerate(self.last_tick.tolist()):
+            for block in range(0, last + 1, 16):  # so that the pairs of a large fleet fit into memory
+                path = self.positions[lane, block : min(block + 16, last + 1)]
+                gap = np.sqrt(np.square(path[:, first] - path[:, second]).sum(-1).min())
+                least[lane] = min(least[lane], gap)
+        return least
 
     @property
     def collision_free(self) -> NDArray[np.bool_]:

@@ -1,9 +1,11 @@
-"""Every metric of a run, with a 95 % interval over lanes.
+"""Every metric of a run, with a 95 % interval over lanes, from one row per lane.
 
-Shares of lanes carry a Wilson score interval (Wilson, JASA 1927); everything else a percentile
-bootstrap over lanes (Efron and Tibshirani, 1993), which keeps the correlation of agents inside a
-lane. The bootstrap's draws are keyed, so equal runs print equal intervals. With a single lane
-the bootstrap knows nothing of the spread and the interval is ``[null, null]``.
+`lane_rows` turns a run's arrays into rows; `metrics` turns rows into metrics. A run folder, a
+benchmark and a comparison hold the same rows, so a metric means the same everywhere.
+
+Shares of lanes carry a Wilson score interval; everything else a percentile bootstrap over lanes,
+which keeps the correlation of agents inside a lane (`agentsc.experiment.statistics`). With a
+single lane the bootstrap knows nothing of the spread and the interval is ``[null, null]``.
 
 A metric is ``{"mean", "ci95": [lo, hi], "n"}`` where ``n`` counts the lanes behind it. One that
 cannot be measured has ``mean: null``, ``n: 0`` and a ``reason``.
@@ -11,18 +13,18 @@ cannot be measured has ``mean: null``, ``n: 0`` and a ``reason``.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agentsc.experiment.log import RunLog
-from envs.keyed import stream_id, uniform
+from agentsc.experiment.statistics import ratio_interval, wilson
 
-Z95 = 1.959963984540054
-RESAMPLES = 2000
 Metric = dict[str, Any]
+Row = Mapping[str, Any]
+Doubles = NDArray[np.float64]
 
 DESCRIPTIONS: dict[str, str] = {
     "success_rate": "everyone arrived in time, nothing touched",
@@ -33,7 +35,11 @@ DESCRIPTIONS: dict[str, str] = {
     "min_separation_m": "closest centres, in continuous time",
     "makespan_s": "until the last arrival, finished lanes",
     "flowtime_s": "sum of arrival times, finished lanes",
+    "speed_score": "shortest possible makespan over the real one; 0 for a failed lane",
     "path_length_ratio": "travelled over shortest, finished lanes",
+    "flowtime_ratio": "flowtime over its lower bound, finished lanes",
+    "smoothness_m": "mean change of a tick's displacement",
+    "adherence": "share of motion that follows the map's pattern",
     "bits_per_agent_s": "offered to the radio, headers included",
     "packets_per_agent_s": "offered to the radio",
     "silent_fraction": "agent-rounds without a packet",
@@ -48,6 +54,15 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """Name → what it is in a few words; the definitions are in ``docs/results.md``."""
 
+LOWER_IS_BETTER = frozenset(
+    (
+        *("collisions_per_agent_hour", "obstacle_contacts_per_agent_hour", "makespan_s", "flowtime_s"),
+        *("path_length_ratio", "flowtime_ratio", "smoothness_m", "bits_per_agent_s", "packets_per_agent_s"),
+        *("packet_error_rate", "age_of_information_s", "rounds_per_commit", "brake_activations"),
+        *("intent_min_ade_m", "intent_min_fde_m"),
+    )
+)
+"""Metrics of which less is better."""
 
 COUNTERS = (
     *("packets", "bits", "silent_rounds", "speaking_rounds", "decisions", "lost", "age_sum", "age_count"),
@@ -55,15 +70,6 @@ COUNTERS = (
     *("belief_ade_sum", "belief_fde_sum", "belief_cover_sum", "belief_count"),
 )
 """Per-lane counters of `RunLog`, as columns of ``episodes.parquet``."""
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a share; ``n`` must be at least 1."""
-    share = successes / n
-    centre = share + Z95**2 / (2 * n)
-    spread = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    scale = 1 + Z95**2 / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def unmeasured(reason: str) -> Metric:
@@ -90,7 +96,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, reason: str) -> Metric:
     n = len(top)
     if n == 0:
         return unmeasured(reason)
-    return {"mean": float(top.sum() / bottom.sum()), "ci95": _bootstrap(top, bottom), "n": n}
+    return {"mean": float(top.sum() / bottom.sum()), "ci95": ratio_interval(top, bottom), "n": n}
 
 
 def mean(values: ArrayLike, reason: str) -> Metric:
@@ -100,80 +106,95 @@ def mean(values: ArrayLike, reason: str) -> Metric:
     return ratio(array, np.ones(len(array)), reason)
 
 
-def _bootstrap(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> list[float | None]:
-    n = len(top)
-    if n < 2:
-        return [None, None]
-    draws = uniform(stream_id("bootstrap"), np.arange(RESAMPLES)[:, None], np.arange(n)[None, :])
-    lanes = (draws * n).astype(np.int64)
-    low, high = np.percentile(top[lanes].sum(axis=1) / bottom[lanes].sum(axis=1), [2.5, 97.5])
-    return [float(low), float(high)]
+class _Columns:
+    """Rows as columns: nan or None where a row has no value."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def numbers(self, name: str) -> Doubles:
+        """float64 [L], nan where there is none."""
+        values = (row.get(name) for row in self._rows)
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+    def flags(self, name: str) -> NDArray[np.bool_]:
+        """bool [L]."""
+        return np.array([bool(row.get(name)) for row in self._rows], bool)
+
+    def missing(self, name: str) -> bool:
+        """Whether some row that was run keeps no such count."""
+        return any(row.get(name) is None for row in self._rows)
 
 
-def metrics(log: RunLog) -> dict[str, Metric]:
-    """All metrics of `DESCRIPTIONS`, in its order."""
-    agents = log.agents
-    agent_s = log.duration_s * agents
-    finished = log.finish_tick >= 0
-    no_time = "no time was simulated"
+def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
+    """All metrics of `DESCRIPTIONS`, in its order.
+
+    Args:
+        rows: from `lane_rows`, of one cell: lanes that differ in their episode only. A row whose
+            ``status`` is ``failed`` (it could not be run) counts as a failure, and for nothing else.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not rows:
+        raise ValueError("metrics need at least one row")
+    everyone = _Columns(rows)
+    ran = [row for row in rows if row.get("status", "done") == "done"]
+    if not ran:
+        nothing = {name: unmeasured("no lane could be run") for name in DESCRIPTIONS}
+        return nothing | {"success_rate": share(everyone.flags("success"))}
+    lanes = _Columns(ran)
+    agents = lanes.numbers("agents")
+    agent_s = lanes.numbers("duration_s") * agents
+    no_time, unfinished = "no time was simulated", "no lane finished"
     found: dict[str, Metric] = {
-        "success_rate": share(log.success),
-        "agent_success_rate": mean(log.at_goal.mean(axis=1), "no lanes"),
-        "collision_free_rate": share(log.collision_free),
-        "collisions_per_agent_hour": ratio(log.collisions.sum(axis=1), agent_s / 3600, no_time),
-        "obstacle_contacts_per_agent_hour": ratio(log.obstacle_hits.sum(axis=1), agent_s / 3600, no_time),
-        "min_separation_m": mean(log.min_pair, "there is a single agent, so there are no pairs"),
-        "makespan_s": mean(np.where(finished, log.duration_s, np.nan), "no lane finished"),
-        "flowtime_s": mean(_flowtime(log), "no lane finished"),
-        "path_length_ratio": _path_length_ratio(log),
+        "success_rate": share(everyone.flags("success")),
+        "agent_success_rate": mean(lanes.numbers("agents_at_goal") / agents, "no lanes"),
+        "collision_free_rate": share(lanes.flags("collision_free")),
+        "collisions_per_agent_hour": ratio(lanes.numbers("collisions"), agent_s / 3600, no_time),
+        "obstacle_contacts_per_agent_hour": ratio(lanes.numbers("obstacle_contacts"), agent_s / 3600, no_time),
+        "min_separation_m": mean(
+            lanes.numbers("min_separation_m"), "there is a single agent, so there are no pairs"
+        ),
+        "makespan_s": mean(lanes.numbers("makespan_s"), unfinished),
+        "flowtime_s": mean(lanes.numbers("flowtime_s"), unfinished),
+        "speed_score": mean(lanes.numbers("speed_score"), "no lane has a way to go"),
+        "path_length_ratio": mean(lanes.numbers("path_length_ratio"), unfinished),
+        "flowtime_ratio": mean(lanes.numbers("flowtime_ratio"), unfinished),
+        "smoothness_m": mean(lanes.numbers("smoothness_m"), no_time),
+        "adherence": mean(lanes.numbers("adherence"), "the map has no motion pattern"),
     }
+    separation = lanes.numbers("min_separation_m")
     if found["min_separation_m"]["n"]:
-        found["min_separation_m"]["min"] = float(log.min_pair.min())
+        found["min_separation_m"]["min"] = float(np.nanmin(separation))
 
     def counted(name: str, top: str, bottom: str | None, why: str) -> None:
         """``top`` over ``bottom`` (or over agent-seconds), null where a counter was not kept."""
-        over, under = getattr(log, top), agent_s if bottom is None else getattr(log, bottom)
-        if over is None or under is None:
-            missing = top if over is None else bottom
-            found[name] = unmeasured(f"the protocol keeps no count of {str(missing).replace('_', ' ')}")
-        else:
-            found[name] = ratio(over.reshape(log.lanes, -1).sum(axis=1), under, why)
+        for counter in (top, bottom):
+            if counter is not None and lanes.missing(counter):
+                found[name] = unmeasured(f"the protocol keeps no count of {counter.replace('_', ' ')}")
+                return
+        found[name] = ratio(lanes.numbers(top), agent_s if bottom is None else lanes.numbers(bottom), why)
 
     counted("bits_per_agent_s", "bits", None, no_time)
     counted("packets_per_agent_s", "packets", None, no_time)
-    if log.silent_rounds is None or log.speaking_rounds is None:
+    if lanes.missing("silent_rounds") or lanes.missing("speaking_rounds"):
         found["silent_fraction"] = unmeasured("the protocol keeps no count of silent rounds")
     else:
-        rounds = log.silent_rounds + log.speaking_rounds
-        found["silent_fraction"] = ratio(log.silent_rounds, rounds, "no round was run")
+        silent = lanes.numbers("silent_rounds")
+        found["silent_fraction"] = ratio(silent, silent + lanes.numbers("speaking_rounds"), "no round was run")
     counted("packet_error_rate", "lost", "decisions", "no packet had a receiver")
     counted("age_of_information_s", "age_sum", "age_count", "no agent ever heard of a peer")
     counted("rounds_per_commit", "commit_rounds", "commits", "no plan was committed")
     counted("grant_ratio", "grants_given", "grants_asked", "no grant was asked for")
-    if log.brakes is None:
+    if lanes.missing("brakes"):
         found["brake_activations"] = unmeasured("the protocol has no safety monitor")
     else:
-        found["brake_activations"] = mean(log.brakes, "no lanes")
+        found["brake_activations"] = mean(lanes.numbers("brakes"), "no lanes")
     counted("intent_min_ade_m", "belief_ade_sum", "belief_count", "no belief was formed")
     counted("intent_min_fde_m", "belief_fde_sum", "belief_count", "no belief was formed")
     counted("intent_coverage90", "belief_cover_sum", "belief_count", "no belief was formed")
     return {name: found[name] for name in DESCRIPTIONS}
-
-
-def _flowtime(log: RunLog) -> NDArray[np.float64]:
-    """float64 [L]: summed arrival times, s; nan for a lane that did not finish."""
-    arrival = log.arrival_tick
-    whole = (log.finish_tick >= 0) & (arrival >= 0).all(axis=1)
-    return np.where(whole, arrival.sum(axis=1) * float(log.dt), np.nan)
-
-
-def _path_length_ratio(log: RunLog) -> Metric:
-    """Agents that start on their goal have no ratio; lanes that did not finish have no quality."""
-    counts = (log.shortest > log.goal_tolerance) & np.isfinite(log.shortest) & (log.finish_tick >= 0)[:, None]
-    ratios = np.divide(log.path_length, log.shortest, out=np.zeros_like(log.path_length), where=counts)
-    number = counts.sum(axis=1)
-    per_lane = np.divide(ratios.sum(axis=1), number, out=np.full(log.lanes, np.nan), where=number > 0)
-    return mean(per_lane, "no lane finished")
 
 
 def timing(log: RunLog) -> dict[str, float | None]:
@@ -189,11 +210,20 @@ def timing(log: RunLog) -> dict[str, float | None]:
 
 
 def lane_rows(log: RunLog) -> list[dict[str, Any]]:
-    """One row per lane: outcome, counters and digest, as written to ``episodes.parquet``."""
-    flowtime = _flowtime(log)
+    """One row per lane: outcome, quality, counters and digest, as written to ``episodes.parquet``."""
+    finished = log.finish_tick >= 0
+    quality: dict[str, Doubles] = {
+        "makespan_s": np.where(finished, log.duration_s, np.nan),
+        "flowtime_s": _flowtime(log),
+        "path_length_ratio": _path_length_ratio(log),
+        "min_separation_m": np.asarray(log.min_pair, np.float64),
+        "min_separation_at_ticks_m": log.closest_at_ticks,
+        "smoothness_m": log.smoothness,
+        "adherence": np.full(log.lanes, np.nan) if log.adherence is None else log.adherence,
+        **_against_bounds(log),
+    }
     rows = []
     for lane in range(log.lanes):
-        finished = log.finish_tick[lane] >= 0
         row: dict[str, Any] = {
             "episode": int(log.episodes[lane]),
             "success": bool(log.success[lane]),
@@ -201,16 +231,52 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
             "agents_at_goal": int(log.at_goal[lane].sum()),
             "agents": log.agents,
             "duration_s": float(log.duration_s[lane]),
-            "makespan_s": float(log.duration_s[lane]) if finished else None,
-            "flowtime_s": float(flowtime[lane]) if np.isfinite(flowtime[lane]) else None,
-            "min_separation_m": float(log.min_pair[lane]) if np.isfinite(log.min_pair[lane]) else None,
             "collisions": int(log.collisions[lane].sum()),
             "obstacle_contacts": int(log.obstacle_hits[lane].sum()),
             "path_m": float(log.path_length[lane].sum()),
-            "digest": log.lane_digest(lane).hex(),
         }
+        for name, values in quality.items():
+            row[name] = float(values[lane]) if np.isfinite(values[lane]) else None
         for counter in COUNTERS:
-            values = getattr(log, counter)
-            row[counter] = None if values is None else values[lane].sum().item()
+            kept = getattr(log, counter)
+            row[counter] = None if kept is None else kept[lane].sum().item()
+        row["digest"] = log.lane_digest(lane).hex()
         rows.append(row)
     return rows
+
+
+def _flowtime(log: RunLog) -> Doubles:
+    """float64 [L]: summed arrival times, s; nan for a lane that did not finish."""
+    arrival = log.arrival_tick
+    whole = (log.finish_tick >= 0) & (arrival >= 0).all(axis=1)
+    return np.where(whole, arrival.sum(axis=1) * float(log.dt), np.nan)
+
+
+def _path_length_ratio(log: RunLog) -> Doubles:
+    """float64 [L]; agents that start on their goal have no ratio, lanes that did not finish no quality."""
+    counts = (log.shortest > log.goal_tolerance) & np.isfinite(log.shortest) & (log.finish_tick >= 0)[:, None]
+    ratios = np.divide(log.path_length, log.shortest, out=np.zeros_like(log.path_length), where=counts)
+    number = counts.sum(axis=1)
+    return np.asarray(np.divide(ratios.sum(axis=1), number, out=np.full(log.lanes, np.nan), where=number > 0))
+
+
+def _against_bounds(log: RunLog) -> dict[str, Doubles]:
+    """What nobody can beat: every agent alone on its shortest way (less the goal tolerance) at full speed.
+
+    ``makespan_bound_s``, ``flowtime_bound_s``, ``flowtime_ratio`` (finished lanes) and ``speed_score``:
+    bound over makespan, 0 for a lane that did not succeed.
+    """
+    none = np.full(log.lanes, np.nan)
+    if log.v_max is None:
+        return {name: none for name in ("makespan_bound_s", "flowtime_bound_s", "flowtime_ratio", "speed_score")}
+    alone = np.maximum(log.shortest - log.goal_tolerance, 0.0) / log.v_max
+    alone = np.where(np.isfinite(alone), alone, np.nan)
+    makespan, flowtime = alone.max(axis=1), alone.sum(axis=1)
+    score = np.where(log.success, makespan / np.maximum(log.duration_s, 1e-9), 0.0)
+    ratio_ = np.divide(_flowtime(log), flowtime, out=none.copy(), where=flowtime > 0)
+    return {
+        "makespan_bound_s": makespan,
+        "flowtime_bound_s": flowtime,
+        "flowtime_ratio": ratio_,
+        "speed_score": np.where(makespan > 0, score, np.nan),
+    }

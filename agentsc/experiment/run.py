@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -283,7 +283,7 @@ def execute(
 
 
 def result_object(
-    config: RunConfig, log: RunLog, rows: Iterable[Mapping[str, Any]], out: Path
+    config: RunConfig, log: RunLog, rows: Sequence[Mapping[str, Any]], out: Path
 ) -> dict[str, Any]:
     """The object that ``agentsc run --json`` prints and ``result.json`` holds."""
     kept = ("episode", "success", "collision_free", "duration_s", "min_separation_m", "digest")
@@ -291,7 +291,7 @@ def result_object(
         "schema": SCHEMA,
         "config": config.tree(),
         "digest": log.digest(),
-        "metrics": metrics(log),
+        "metrics": metrics(rows),
         "timing": timing(log),
         "lanes": [{key: row[key] for key in kept} for row in rows],
         "out": str(out),

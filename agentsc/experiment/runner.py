@@ -112,6 +112,7 @@ class _Run:
             collisions=np.zeros((lanes, agents), np.int64),
             obstacle_hits=np.zeros((lanes, agents), np.int64),
             shortest=shortest.reshape(lanes, agents).astype(np.float64),
+            v_max=float(world.v_max),
         )
         self.ages: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self.age_sum, self.age_count = np.zeros(lanes), np.zeros(lanes)
@@ -265,7 +266,7 @@ class _Run:
 
     def _collect(self, ticks: int) -> None:
         """Counters into the log."""
-        log, medium, counters = self.log, self.medium, self.fleet.counters()
+        log, world, medium, counters = self.log, self.world, self.medium, self.fleet.counters()
         area, span = self.age.totals(ticks * self.rounds)
         self.age_sum[self.active], self.age_count[self.active] = area[self.active], span[self.active]
         log.packets, log.bits = medium.packets, medium.bits
@@ -282,6 +283,9 @@ class _Run:
             log.brakes = counters.brakes
         self._note_beliefs()
         self._score_beliefs()
+        if world.adherence is not None:
+            paths = (log.positions[lane, : last + 1] for lane, last in enumerate(log.last_tick.tolist()))
+            log.adherence = np.array([float(np.mean(world.adherence(path))) for path in paths])
         log.network_s = self.fleet.network()[0]
         log.round_ms = np.array(self.round_ms, np.float32)
 

@@ -11,11 +11,17 @@ from fake_log import straight_log
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsc.experiment.metrics import COUNTERS, DESCRIPTIONS, lane_rows, mean, metrics, ratio, timing, wilson
+from agentsc.experiment.log import RunLog
+from agentsc.experiment.metrics import COUNTERS, DESCRIPTIONS, Metric, lane_rows, mean, metrics, ratio, timing
+from agentsc.experiment.statistics import wilson
+
+
+def measured(log: RunLog) -> dict[str, Metric]:
+    return metrics(lane_rows(log))
 
 
 def test_motion_of_two_walkers() -> None:
-    found = metrics(straight_log())
+    found = measured(straight_log())
     assert found["success_rate"]["mean"] == 1.0 and found["success_rate"]["n"] == 2
     assert found["makespan_s"]["mean"] == pytest.approx(4.0)
     assert found["flowtime_s"]["mean"] == pytest.approx(2.0 + 4.0)
@@ -25,7 +31,7 @@ def test_motion_of_two_walkers() -> None:
 
 def test_rates_are_per_agent_and_simulated_time() -> None:
     log = straight_log(bits=np.int64([[80, 0], [0, 240]]), packets=np.int64([[1, 0], [0, 3]]))
-    found = metrics(log)
+    found = measured(log)
     # 2 lanes × 2 agents × 4 s.
     assert found["bits_per_agent_s"]["mean"] == pytest.approx(320 / 16)
     assert found["packets_per_agent_s"]["mean"] == pytest.approx(4 / 16)
@@ -33,18 +39,18 @@ def test_rates_are_per_agent_and_simulated_time() -> None:
 
 def test_contacts_per_agent_hour() -> None:
     log = straight_log(collisions=np.int64([[1, 1], [0, 0]]), min_pair=np.float32([0.9, 2.0]))
-    found = metrics(log)
+    found = measured(log)
     assert found["collisions_per_agent_hour"]["mean"] == pytest.approx(2 / (16 / 3600))
     assert found["collision_free_rate"]["mean"] == 0.5 and found["success_rate"]["mean"] == 0.5
 
 
 def test_contact_with_an_obstacle_is_no_success() -> None:
-    found = metrics(straight_log(obstacle_hits=np.int64([[0, 1], [0, 0]])))
+    found = measured(straight_log(obstacle_hits=np.int64([[0, 1], [0, 0]])))
     assert found["success_rate"]["mean"] == 0.5 and found["collision_free_rate"]["mean"] == 0.5
 
 
 def test_touching_at_the_sum_of_radii_is_no_collision() -> None:
-    assert metrics(straight_log(min_pair=np.float32([1.0, 1.0])))["collision_free_rate"]["mean"] == 1.0
+    assert measured(straight_log(min_pair=np.float32([1.0, 1.0])))["collision_free_rate"]["mean"] == 1.0
 
 
 def test_a_lane_that_never_finished_counts_as_a_failure_without_quality() -> None:
@@ -53,7 +59,7 @@ def test_a_lane_that_never_finished_counts_as_a_failure_without_quality() -> Non
         at_goal=np.array([[True, True], [True, False]]),
         bits=np.int64([[8, 8], [8, 8]]),
     )
-    found = metrics(log)
+    found = measured(log)
     assert found["success_rate"]["mean"] == 0.5
     assert found["agent_success_rate"]["mean"] == 0.75
     assert found["makespan_s"]["n"] == 1 and found["path_length_ratio"]["n"] == 1
@@ -65,8 +71,8 @@ def test_what_follows_the_finish_does_not_count() -> None:
     log = straight_log(ticks=12)
     log.positions[:, 9:] += 50.0
     early = straight_log()
-    assert metrics(log)["path_length_ratio"] == metrics(early)["path_length_ratio"]
-    assert metrics(log)["flowtime_s"] == metrics(early)["flowtime_s"]
+    assert measured(log)["path_length_ratio"] == measured(early)["path_length_ratio"]
+    assert measured(log)["flowtime_s"] == measured(early)["flowtime_s"]
     assert log.digest() == early.digest()
 
 
@@ -84,7 +90,7 @@ def test_ratios_are_of_sums_over_lanes() -> None:
         grants_given=np.int64([3, 0]), brakes=np.int64([0, 2]), belief_ade_sum=np.ones(2),
         belief_fde_sum=2 * np.ones(2), belief_cover_sum=9 * np.ones(2), belief_count=np.int64([10, 10]),
     )  # fmt: skip
-    found = {name: metric["mean"] for name, metric in metrics(log).items()}
+    found = {name: metric["mean"] for name, metric in measured(log).items()}
     assert found["packet_error_rate"] == pytest.approx(0.19)
     assert found["silent_fraction"] == pytest.approx(3 / 8)
     assert found["age_of_information_s"] == pytest.approx(2.0)
@@ -110,21 +116,21 @@ def test_ratios_are_of_sums_over_lanes() -> None:
     ],
 )
 def test_nothing_to_measure_is_null_with_a_reason(name: str) -> None:
-    metric = metrics(straight_log())[name]
+    metric = measured(straight_log())[name]
     assert metric["mean"] is None and metric["ci95"] is None and metric["n"] == 0
     assert len(metric["reason"]) > 8
 
 
 def test_a_single_agent_has_no_separation() -> None:
     log = straight_log(min_pair=np.full(2, np.inf, np.float32))
-    assert metrics(log)["min_separation_m"]["reason"] == "there is a single agent, so there are no pairs"
-    assert metrics(log)["collision_free_rate"]["mean"] == 1.0
+    assert measured(log)["min_separation_m"]["reason"] == "there is a single agent, so there are no pairs"
+    assert measured(log)["collision_free_rate"]["mean"] == 1.0
 
 
 def test_everything_is_strict_json_and_every_metric_is_described() -> None:
     log = straight_log(min_pair=np.full(2, np.inf, np.float32), finish_tick=np.int64([-1, -1]))
     text = json.dumps(
-        {"metrics": metrics(log), "timing": timing(log), "rows": lane_rows(log)}, allow_nan=False
+        {"metrics": measured(log), "timing": timing(log), "rows": lane_rows(log)}, allow_nan=False
     )
     assert list(json.loads(text)["metrics"]) == list(DESCRIPTIONS)
 

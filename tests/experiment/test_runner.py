@@ -9,7 +9,7 @@ import pytest
 
 from agentsc.experiment.config import resolve
 from agentsc.experiment.log import Progress, RunLog
-from agentsc.experiment.metrics import metrics
+from agentsc.experiment.metrics import lane_rows, metrics
 from agentsc.experiment.run import prepare
 from agentsc.experiment.runner import MAX_ROUNDS, inside_region, nearest, run_lanes
 from agentsc.links.medium import Medium
@@ -126,7 +126,7 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metrics_of_a_run_are_finite_and_plausible(log: RunLog) -> None:
-    found = metrics(log)
+    found = metrics(lane_rows(log))
     assert found["success_rate"]["mean"] == 1.0
     for name, metric in found.items():
         assert metric["mean"] is None and metric["reason"] or np.isfinite(metric["mean"]), name
