@@ -16,19 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentsc.catalog import listing
+    from agentsc.experiment.bench import bench
+    from agentsc.experiment.compare import compare
     from agentsc.experiment.doctor import doctor
+    from agentsc.experiment.leaderboard import leaderboard
     from agentsc.experiment.run import run
+    from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
     from policies.trajectory.train import train
 
 __version__ = "0.1.0"
-__all__ = ["doctor", "listing", "record", "run", "train", "watch"]
+__all__ = ["bench", "compare", "doctor", "leaderboard", "listing", "record", "run", "schema", "train", "watch"]
 
 _CALLS = {
+    "bench": "agentsc.experiment.bench",
+    "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
+    "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
+    "schema": "agentsc.experiment.schema",
     "train": "policies.trajectory.train",
     "watch": "agentsc.experiment.watch",
 }

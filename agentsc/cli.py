@@ -152,6 +152,73 @@ def _print_summary(result: RunResult) -> None:
 
 
 @app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="A suite, see: agentsc list suites; or a YAML file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty; by default one under runs/.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Tasks at a time; 0 runs without Ray.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Episodes per cell.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster to spread over.")] = None,
+    set: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run, and how long.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: try failed cells again.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a suite of experiments; write rows, figures and a report."""
+    from agentsc.experiment.bench import bench as call
+    from agentsc.experiment.progress import Display
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            suite, out=out, resume=resume, workers=workers, seeds=seeds, address=address, set=set or (),
+            dry_run=dry_run, retry_failed=retry_failed, progress=display.bench,
+        )  # fmt: skip
+    if json:
+        _emit(result.data)
+        return
+    from agentsc.experiment.table import bench_text
+
+    _console().print(bench_text(result.data), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="Run folders, or benchmark folders.")],
+    json: Json = False,
+) -> None:
+    """Put runs side by side, with paired tests where they have the same episodes."""
+    from agentsc.experiment.compare import compare as call
+    from agentsc.experiment.compare import print_comparison
+
+    data = call(*runs)
+    if json:
+        _emit(data)
+    else:
+        print_comparison(data, _console())
+
+
+@app.command()
+def schema(
+    what: Annotated[str, typer.Argument(help="config (a run's YAML) or suite (a benchmark's).")] = "config",
+) -> None:
+    """Print the JSON schema of a YAML file, for editors."""
+    from agentsc.experiment.schema import schema as call
+
+    _emit(call(what))
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[Path, typer.Argument(help="Folder of benchmark folders, e.g. experiments/results.")],
+    out: Annotated[Path | None, typer.Option(help="Markdown file; by default README.md in that folder.")] = None,
+) -> None:
+    """Make a page that ranks protocols over all benchmark results in a folder."""
+    from agentsc.experiment.leaderboard import leaderboard as call
+
+    typer.echo(f"page {call(results, out)}", err=True)
+
+
+@app.command()
 def view(
     target: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder, or YAML.")] = None,
     episode: Episode = None,
@@ -239,14 +306,14 @@ def doctor(json: Json = False) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Console script: run a command; turn `ConfigError` into one sentence and exit status 2."""
-    from envs.errors import ConfigError
+    """Console script: run a command; turn errors meant for people into one sentence and an exit status."""
+    from envs.errors import ConfigError, RunError
 
     try:
         app(arguments)
-    except ConfigError as error:
+    except (ConfigError, RunError) as error:
         typer.echo(f"agentsc: {error}", err=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one exception for input a user can mend: bad names, values, files and folders."""
+"""The exceptions that a user is meant to read: input that can be mended, and failures at run time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ class ConfigError(ValueError):
 
     The message is one sentence that names the field, the value given and the fix.
     The command line prints it and exits with status 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A failure at run time that a user can understand: a full disk, a cluster that is not there.
+
+    The message is one sentence; the command line prints it and exits with status 1.
     """
 
 

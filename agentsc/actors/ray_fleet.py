@@ -7,30 +7,20 @@ out of order.
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
-import sys
 from typing import Any
 
-# Before Ray is imported: its token authentication stays on, with a token of our own. Where it has
-# been imported already, it has read its settings, and others now would only lock us out.
-if "ray" not in sys.modules:
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
 from agentsc.actors.fleet import inbox_of, join_packets, join_requests, make_core, part_of, split
+from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
 from policies.requests import SampleReply, SampleRequest
 
 Floats = NDArray[np.float32]
+
+ray: Any = load()
 
 
 @ray.remote(num_cpus=0)
@@ -84,13 +74,7 @@ class RayFleet:
     """Agents spread over ``hosts`` actors."""
 
     def __init__(self, variant: Variant, setup: Setup, weights: str | None, device: str, hosts: int) -> None:
-        self._started_ray = not ray.is_initialized()
-        if self._started_ray:
-            environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-            ray.init(
-                include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                runtime_env={"env_vars": environment},
-            )  # fmt: skip
+        self._started_ray = open_session()
         self.ids = split(setup.world.agents, hosts)
         shared = ray.put(setup)
         gpus = 1 if device == "cuda" else 0

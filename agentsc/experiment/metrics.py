@@ -234,6 +234,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
             "collisions": int(log.collisions[lane].sum()),
             "obstacle_contacts": int(log.obstacle_hits[lane].sum()),
             "path_m": float(log.path_length[lane].sum()),
+            "separation_m": float(log.separation),
         }
         for name, values in quality.items():
             row[name] = float(values[lane]) if np.isfinite(values[lane]) else None
@@ -268,7 +269,7 @@ def _against_bounds(log: RunLog) -> dict[str, Doubles]:
     """
     none = np.full(log.lanes, np.nan)
     if log.v_max is None:
-        return {name: none for name in ("makespan_bound_s", "flowtime_bound_s", "flowtime_ratio", "speed_score")}
+        return dict.fromkeys(("makespan_bound_s", "flowtime_bound_s", "flowtime_ratio", "speed_score"), none)
     alone = np.maximum(log.shortest - log.goal_tolerance, 0.0) / log.v_max
     alone = np.where(np.isfinite(alone), alone, np.nan)
     makespan, flowtime = alone.max(axis=1), alone.sum(axis=1)

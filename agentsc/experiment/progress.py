@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentsc.experiment.log import Progress as Moment
+
+if TYPE_CHECKING:
+    from agentsc.experiment.bench import Moment as BenchMoment
 
 EVERY_S = 10.0
 """Seconds between two lines when stderr is not a terminal."""
@@ -22,6 +26,15 @@ def bit_rate(bits: float, sim_s: float) -> str:
             return f"{rate:.3g} {unit}"
         rate /= 1000
     return f"{rate:.3g} Gbit/s"
+
+
+def clock_text(seconds: float) -> str:
+    """A readable time, e.g. ``1 h 04 min``, ``12 min`` or ``40 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes + (rest >= 30), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 class Display:
@@ -54,6 +67,18 @@ class Display:
         """Ticks, lanes that are home, and bits per simulated second."""
         facts = f"{moment.home}/{moment.lanes} lanes home · {bit_rate(moment.bits, moment.sim_s)}"
         self._show("tick", moment.tick, moment.ticks, facts)
+
+    def bench(self, moment: BenchMoment) -> None:
+        """Cells and episodes done, the rate, and the time left."""
+        rate = moment.rate
+        facts = f"{moment.episodes_done}/{moment.episodes} episodes"
+        if rate is not None:
+            facts += f" · {rate:.3g} episodes/s"
+        if moment.left_s is not None:
+            facts += f" · about {clock_text(moment.left_s)} left"
+        if moment.failed:
+            facts += f" · {moment.failed} could not be run"
+        self._show("cells", moment.cells_done, moment.cells, facts)
 
     def stage(self, stage: str, done: int, total: int, facts: dict[str, float]) -> None:
         """A job of several stages, with figures of the moment."""

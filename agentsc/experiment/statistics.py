@@ -76,7 +76,7 @@ def interquartile_mean(values: ArrayLike, axis: int = -1) -> Doubles:
     return np.asarray((ordered * weight).sum(-1) / weight.sum())
 
 
-def stratified(strata: Sequence[ArrayLike], statistic: Callable[[Doubles], Doubles]) -> tuple[float, Interval]:
+def stratified(strata: Sequence[Sequence[float]], statistic: Callable[[Doubles], Doubles]) -> tuple[float, Interval]:
     """A statistic of all values together, with an interval from resampling inside each stratum.
 
     Args:
@@ -94,7 +94,7 @@ def stratified(strata: Sequence[ArrayLike], statistic: Callable[[Doubles], Doubl
     return whole, percentile_interval(statistic(np.concatenate(drawn, axis=-1)))
 
 
-def performance_profile(strata: Sequence[ArrayLike], levels: ArrayLike) -> tuple[Doubles, Doubles]:
+def performance_profile(strata: Sequence[Sequence[float]], levels: ArrayLike) -> tuple[Doubles, Doubles]:
     """Share of attempts that score above each level, with a pointwise 95 % band.
 
     Args:

@@ -9,6 +9,7 @@ without ``result.json`` holds a run that did not finish. Files are replaced whol
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -59,11 +60,27 @@ def claim(out: Path | str | None, label: str) -> Path:
     return path
 
 
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a file beside ``path``, then move it there in one step."""
+def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = False) -> None:
+    """Let ``write`` fill a file beside ``path``, then move it there in one step.
+
+    Args:
+        durable: also wait until it is on the disk, so that it survives the machine going down.
+    """
     partial = path.with_name(f".{path.name}.partial")
     write(partial)
+    if durable:
+        _sync(partial)
     partial.replace(path)
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)

@@ -79,3 +79,27 @@ def summary_text(result: Mapping[str, Any]) -> str:
     console.print(f"digest {result['digest']}", highlight=False)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def bench_text(data: Mapping[str, Any]) -> str:
+    """What a benchmark did, or would do, in a few lines."""
+    from agentsc.experiment.progress import clock_text
+
+    if "estimate" in data:
+        cpu, wall = data["estimate"]["cpu_s"], data["estimate"]["wall_s"]
+        lines = [
+            *data["list"],
+            f"{data['cells']} cells, {data['episodes']} episodes in {data['tasks']} tasks; very roughly "
+            f"{clock_text(wall)} with {data['workers']} workers ({clock_text(cpu)} of CPU time)",
+            *(f"cannot be run: {line}" for line in data["impossible"]),
+        ]
+        return "\n".join(lines)
+    out = data["out"]
+    lines = [
+        f"{data['cells']} cells, {data['episodes']} episodes in {clock_text(data['wall_s'])} "
+        f"({clock_text(data['cpu_s'])} of CPU time in all sittings)",
+        *(f"could not be run, {row['episodes']} episodes: {row['reason']}" for row in data["failures"]),
+        f"report {out}/report.html",
+        f"rows {out}/rows.parquet, cell by cell {out}/aggregates.parquet, figures {out}/figures",
+    ]
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ if every link lets it through, and its delays add up.
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ class LinkModel(Plugin):
     def random(self) -> bool:
         """Whether it looks at the keys at all; if not, none are drawn for it."""
         return True
+
+    omits: ClassVar[tuple[str, ...]] = (
+        "distance, obstacles, fading and interference: loss does not depend on where agents are",
+        "airtime and contention: a packet of any length fits into its round",
+        "bit errors: a packet arrives whole or not at all",
+    )
+    """What a link does not simulate, for reports."""
 
     def initial(self, key: Keys) -> NDArray | None:
         """State in which every ordered pair starts; None for a link without memory.

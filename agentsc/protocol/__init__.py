@@ -195,6 +195,11 @@ class Variant(Plugin):
         return False
 
     @property
+    def oracle(self) -> bool:
+        """Whether it sees what no radio delivers: a bound to compare with, not a protocol to use."""
+        return False
+
+    @property
     def needs_network(self) -> bool:
         """Whether blocks sample the trajectory prior."""
         return True

@@ -25,6 +25,14 @@ class Scenario(Plugin):
     """What every scenario can be asked."""
 
     name: ClassVar[str]
+    omits: ClassVar[tuple[str, ...]] = (
+        "the third dimension: agents are discs in a plane, all of one radius",
+        "moving obstacles and people",
+        "sensing errors: each agent knows the static map and its own position exactly",
+        "tracking errors, slip and wind: vehicles do what they are commanded within their limits",
+        "clock skew: all agents share one clock",
+    )
+    """What a world does not simulate, for reports."""
 
     agents: int = Field(10, ge=1, description="number of agents")
     dynamics: Literal["single", "double"] = Field(

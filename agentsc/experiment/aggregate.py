@@ -1,0 +1,51 @@
+"""Rows of a benchmark, cell by cell: every metric with its interval, and the costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentsc.experiment.metrics import DESCRIPTIONS, metrics
+from agentsc.experiment.statistics import interquartile_mean, stratified
+
+_OF_EPISODES = frozenset(("episode", "status", "reason"))
+
+
+def aggregate(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry per cell, in order of appearance: its columns, counts, and ``metrics``."""
+    cells: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault(row["cell"], []).append(row)
+    return [_cell(mine) for mine in cells.values()]
+
+
+def _cell(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = rows[0]
+    columns = {}
+    for name, value in first.items():  # what comes before the episode identifies the cell
+        if name in _OF_EPISODES:
+            break
+        columns[name] = value
+    score, interval = stratified([[float(row.get("speed_score") or 0.0) for row in rows]], interquartile_mean)
+    failed = sum(row["status"] == "failed" for row in rows)
+    return {
+        **columns,
+        "n": len(rows),
+        "failed": failed,
+        "reason": next((row["reason"] for row in rows if row["reason"]), None),
+        "metrics": metrics(rows),
+        "speed_score_iqm": {"mean": score, "ci95": interval, "n": len(rows)},
+    }
+
+
+def wide(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`aggregate` as flat rows for ``aggregates.parquet``: ``<metric>``, ``<metric>_low``, ``_high``, ``_n``."""
+    flat = []
+    for cell in aggregate(rows):
+        row = {name: value for name, value in cell.items() if name not in ("metrics", "speed_score_iqm")}
+        for name in (*DESCRIPTIONS, "speed_score_iqm"):
+            metric = cell["metrics"][name] if name in cell["metrics"] else cell[name]
+            low, high = metric["ci95"] or (None, None)
+            row |= {name: metric["mean"], f"{name}_low": low, f"{name}_high": high, f"{name}_n": metric["n"]}
+        flat.append(row)
+    return flat

@@ -1,0 +1,98 @@
+"""A page that ranks protocols over all benchmark results in a folder, made from their raw rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentsc.catalog import installed
+from agentsc.experiment.metrics import metrics
+from agentsc.experiment.statistics import interquartile_mean, stratified
+from agentsc.experiment.store import replace_file
+from agentsc.experiment.views import Entry, Table, shown, spanned, text
+from envs.errors import ConfigError
+
+
+def leaderboard(results: Path | str, out: Path | str | None = None) -> Path:
+    """Write the page; the call behind ``agentsc leaderboard``.
+
+    Args:
+        results: a folder that holds benchmark folders. out: the page; ``README.md`` in ``results`` by default.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: there is no benchmark in the folder, or the page cannot be written.
+    """
+    folder = Path(results)
+    found = sorted(path.parent for path in folder.glob("*/rows.parquet")) if folder.is_dir() else []
+    if not found:
+        raise ConfigError(f"results must be a folder of benchmark folders, got {str(results)!r} with none")
+    page = Path(out) if out is not None else folder / "README.md"
+    content = page_text(found, page.parent)
+    try:
+        replace_file(page, lambda partial: partial.write_text(content, encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"out must be a file that can be written, got {str(page)!r} ({error.strerror})") from None
+    return page
+
+
+def page_text(folders: Sequence[Path], base: Path) -> str:
+    """The page: a ranking per suite, best interquartile speed score first."""
+    lines = [
+        "# Leaderboard",
+        "",
+        "Made from the raw rows in this folder by `agentsc leaderboard experiments/results`; nothing is typed in by",
+        "hand. Per suite, over all of its cells: success and contact rates with Wilson intervals, the interquartile",
+        "mean of the speed score (shortest possible makespan over the real one, 0 for every failed attempt) with an",
+        "interval resampled inside each cell, and bits per agent and second, headers included. A protocol is ranked",
+        "by its speed score among those that ran the same cells. *Oracle* protocols see what no radio delivers.",
+        "",
+    ]
+    for folder in folders:
+        lines += _section(folder, base)
+    return "\n".join(lines)
+
+
+def _section(folder: Path, base: Path) -> list[str]:
+    import polars
+
+    rows = polars.read_parquet(folder / "rows.parquet").to_dicts()
+    suite = yaml.safe_load((folder / "suite.yaml").read_text(encoding="utf-8"))
+    about = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+    by: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by.setdefault(str(row["protocol"]), []).append(row)
+    ranked = sorted((_line(name, mine) for name, mine in by.items()), key=lambda line: -float(line[2].sort))
+    titles = ["protocol", "cells", "IQM speed score", "success", "collision-free", "bit/s per agent", "episodes"]
+    summary = folder / "summary.md"
+    link = f" ([all tables and figures]({summary.relative_to(base)}))" if summary.is_file() and base in summary.parents else ""  # noqa: E501
+    return [
+        f"## {suite['title']}", "",
+        f"{' '.join(suite['question'].split())}{link}", "",
+        f"`{about['command']}`", "", Table(titles, ranked).markdown(), "",
+    ]  # fmt: skip
+
+
+def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    cells: dict[str, list[float]] = {}
+    for row in rows:
+        cells.setdefault(row["cell"], []).append(float(row.get("speed_score") or 0.0))
+    middle, interval = stratified(list(cells.values()), interquartile_mean)
+    found = metrics(rows)
+    label = f"{name} (oracle)" if _oracle(name) else name
+    return [
+        text(label), text(len(cells)), spanned(middle, interval), shown(found["success_rate"], n=False),
+        shown(found["collision_free_rate"], n=False), shown(found["bits_per_agent_s"], n=False), text(len(rows)),
+    ]  # fmt: skip
+
+
+def _oracle(label: str) -> bool:
+    name = label.split(":")[0]
+    protocols = installed("protocols")
+    return name in protocols and protocols.create(name).oracle
