@@ -31,7 +31,7 @@ class Heard(NamedTuple):
 
     def take(self, index: Ints | Flags) -> Heard:
         """Some of the entries."""
-        return Heard(*(column[index] for column in self))
+        return Heard._make(column[index] for column in self)
 
     def newest(self) -> Heard:
         """The last one sent of every receiver and sender: delays may bring several at once, and in any order."""
@@ -57,8 +57,9 @@ class TrajectoryBlock(UnaskedBlock):
         np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
         kept = np.flatnonzero(good[inbox.packet] & self.active[inbox.lane])
         packet = inbox.packet[kept]
-        # Where no packet is good there is no room for way-points either.
-        path = message.waypoints[packet, : self.waypoints] if len(packet) else np.zeros((0, self.waypoints, 2), np.float32)
+        path = message.waypoints[packet, : self.waypoints]
+        if not len(packet):  # where no packet is good there is no room for way-points either
+            path = np.zeros((0, self.waypoints, 2), np.float32)
         return Heard(
             row=inbox.lane[kept].astype(np.int64) * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[kept]),
             peer=message.id[packet].astype(np.int64),
