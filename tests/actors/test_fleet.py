@@ -45,7 +45,7 @@ def ray_once() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("protocol", ["intent", "full-trajectory"])
+@pytest.mark.parametrize("protocol", ["intent", "full-trajectory", "rmader"])
 def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protocol: str) -> None:
     local = log_of(protocol={"name": protocol})
     assert local.positions.std() > 0.0 and local.packets is not None and local.packets.sum() > 20
