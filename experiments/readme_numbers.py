@@ -46,7 +46,8 @@ def weave_loss() -> str:
         columns = [
             " / ".join(mean(cell, name, factor) for cell in cells)
             for name, factor in (
-                ("success_rate", 1.0), ("collision_free_rate", 1.0), ("makespan_s", 1 / STEP_S), ("bits_per_agent_s", 1.0),
+                ("success_rate", 1.0), ("collision_free_rate", 1.0), ("makespan_s", 1 / STEP_S),
+                ("bits_per_agent_s", 1.0),
             )
         ]  # fmt: skip
         lines.append(f"| `{protocol}` | " + " | ".join(columns) + " |")

@@ -18,3 +18,8 @@ class PerfectLink(Intent):
     def radio(self) -> str:
         """The configured link is ignored; what is sent is counted all the same."""
         return "perfect"
+
+    @property
+    def oracle(self) -> bool:
+        """No radio is like this one."""
+        return True

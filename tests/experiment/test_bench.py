@@ -30,7 +30,8 @@ SUITE: dict[str, Any] = {
         "loss": {0: {"link": "perfect"}, 0.5: {"link": "erasure:p=0.5"}},
     }}],
     "views": [
-        {"kind": "table", "title": "T", "rows": ["scenario", "protocol"], "columns": "loss", "metrics": ["success_rate"]},
+        {"kind": "table", "title": "T", "rows": ["scenario", "protocol"], "columns": "loss",
+         "metrics": ["success_rate"]},
         {"kind": "lines", "title": "L", "x": "loss", "y": ["success_rate", "makespan_s"], "panels": "scenario"},
         {"kind": "scatter", "title": "S", "x": "bits_per_agent_s", "y": "success_rate", "points": ["loss"]},
         {"kind": "profile", "title": "P", "strata": ["scenario"]},
@@ -55,14 +56,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_benchmark_leaves_rows_figures_tables_and_a_report(undisturbed: Path) -> None:
     frame = rows(undisturbed)
     assert len(frame) == 8 * 4 and (frame["status"] == "done").all() and frame["episode"].to_list()[:4] == [0, 1, 2, 3]
-    assert {"schema", "cell", "scenario", "agents", "protocol", "architecture", "link", "loss", "seed"} <= set(frame.columns)
+    own = {"schema", "cell", "scenario", "agents", "protocol", "architecture", "link", "loss", "seed"}
+    assert own <= set(frame.columns)
     cells = pl.read_parquet(undisturbed / "aggregates.parquet")
     assert len(cells) == 8 and (cells["success_rate_n"] == 4).all()
     assert {path.suffix for path in (undisturbed / "figures").iterdir()} == {".png", ".svg"}
     assert len(list((undisturbed / "tables").iterdir())) == 3
     page = (undisturbed / "report.html").read_text()
     assert page.count("<svg") == 4 and "does it work?" in page
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//|url\(\s*["']?https?:|@import""", page), "needs a network"
+    fetched = r"""(src|href)\s*=\s*["']?(https?:)?//|url\(\s*["']?https?:|@import"""
+    assert not re.search(fetched, page), "needs a network"
     assert "do not simulate" in page and "agentsc bench suite --seeds 4" in page
     assert not list((undisturbed / "shards").iterdir())
 

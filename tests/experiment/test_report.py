@@ -13,19 +13,21 @@ import pytest
 
 from agentsc.experiment.bench import bench
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 SUITE: dict[str, Any] = {
     "title": "Small", "question": "Does the page work?", "seeds": 2,
     "matrix": [{"axes": {"scenario": ["circle", "weave"], "agents": [3, 10], "protocol": ["orca"]}}],
     "views": [
-        {"kind": "table", "title": "T <&>", "rows": ["scenario", "agents"], "metrics": ["bits_per_agent_s", "makespan_s"]},
+        {"kind": "table", "title": "T <&>", "rows": ["scenario", "agents"], "metrics": ["packets_per_agent_s"]},
         {"kind": "lines", "title": "L", "x": "agents", "y": ["success_rate", "makespan_s"]},
     ],
 }  # fmt: skip
 PROBE = """
 <script>
 window.addEventListener("load", () => {
-  const table = document.getElementById("table-1"), column = k => Array.from(table.tBodies[0].rows, r => r.cells[k].textContent);
+  const table = document.getElementById("table-1");
+  const column = k => Array.from(table.tBodies[0].rows, r => r.cells[k].textContent);
   const found = {before: column(1)};
   table.tHead.rows[0].cells[1].click(); found.up = column(1);
   table.tHead.rows[0].cells[1].click(); found.down = column(1);
@@ -56,7 +58,8 @@ def test_the_page_works_in_a_browser_without_network(page: Path, tmp_path: Path)
     done = subprocess.run(
         [
             str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-rules=MAP * ~NOTFOUND",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--host-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--window-size=1280,2000",
             "--virtual-time-budget=3000", "--dump-dom", probed.as_uri(),
         ], capture_output=True, text=True, timeout=120,

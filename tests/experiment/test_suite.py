@@ -110,7 +110,7 @@ def test_the_key_knows_everything_that_decides_a_result_and_nothing_else() -> No
         (suite(base={"episodes": 4}), ("episodes", "seeds")),
         (suite(views=[{"title": "x"}]), ("views[0]", "kind")),
         (suite(views=[{"kind": "tabel", "title": "x"}]), ("tabel", "table")),
-        (suite(views=[{"kind": "lines", "title": "x", "x": "loss", "y": ["success_rate"], "lgo_y": []}]), ("lgo_y", "log_y")),
+        (suite(views=[{"kind": "lines", "title": "x", "x": "loss", "y": ["bits"], "lgo_y": []}]), ("lgo_y", "log_y")),
         (suite(matrix=[{"axes": {"scenario": ["circle"]}, "skip": [{"agnets": 3}]}]), ("agnets",)),
     ],
 )  # fmt: skip

@@ -15,8 +15,8 @@ def row(protocol: str, episode: int, makespan_s: float | None, **changes: Any) -
     """An episode of two agents for whom 2 s are the least; None is one that failed."""
     done = makespan_s is not None
     return {
-        "cell": f"{protocol}-{changes.get('loss', 0)}", "scenario": "circle", "protocol": protocol, "loss": 0, "seed": 1,
-        "status": "done", "reason": None, "episode": episode, "success": done, "collision_free": True,
+        "cell": f"{protocol}-{changes.get('loss', 0)}", "scenario": "circle", "protocol": protocol, "loss": 0,
+        "seed": 1, "status": "done", "reason": None, "episode": episode, "success": done, "collision_free": True,
         "agents_at_goal": 2 if done else 1, "agents": 2, "duration_s": makespan_s or 20.0, "collisions": 0,
         "obstacle_contacts": 0, "separation_m": 0.1, "min_separation_m": 0.2, "min_separation_at_ticks_m": 0.2,
         "makespan_s": makespan_s, "flowtime_s": makespan_s and 2 * makespan_s, "flowtime_ratio": 1.1 if done else None,
