@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agentsc.experiment.bench import bench
     from agentsc.experiment.compare import compare
     from agentsc.experiment.doctor import doctor
+    from agentsc.experiment.freeze import check_scenes, freeze
     from agentsc.experiment.leaderboard import leaderboard
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
     from policies.trajectory.train import train
 
 __version__ = "0.1.0"
-__all__ = ["bench", "compare", "doctor", "leaderboard", "listing", "record", "run", "schema", "train", "watch"]
+__all__ = [
+    *("bench", "check_scenes", "compare", "doctor", "freeze", "leaderboard", "listing", "record", "run", "schema"),
+    *("train", "watch"),
+]
 
 _CALLS = {
     "bench": "agentsc.experiment.bench",
     "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
+    "check_scenes": "agentsc.experiment.freeze",
+    "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
     "record": "agentsc.experiment.watch",

@@ -198,6 +198,39 @@ def compare(
 
 
 @app.command()
+def freeze(
+    config: Config = None,
+    scenario: Scenario = None,
+    map: Map = None,
+    scen: Scen = None,
+    agents: Agents = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    set: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty; by default one under runs/.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="DIR", help="Only check the scenes in this folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a scenario's instances as scene files with SHA-256, or check such a folder."""
+    from agentsc.experiment.freeze import check_scenes
+    from agentsc.experiment.freeze import freeze as call
+
+    if check is None:
+        scenes = call(
+            config, scenario=scenario, map=map, scen=scen, agents=agents, episodes=episodes, seed=seed,
+            set=set or (), out=out,
+        )  # fmt: skip
+    else:
+        scenes = check_scenes(check)
+    if json:
+        _emit({**scenes.manifest, "out": str(scenes.folder)})
+        return
+    typer.echo(f"{len(scenes)} scenes in {scenes.folder}{'' if check is None else ', all as they were frozen'}")
+    typer.echo(f"sha256 {scenes.sha256}")
+    typer.echo(f"run them: {scenes.run_command()}")
+
+
+@app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="config (a run's YAML) or suite (a benchmark's).")] = "config",
 ) -> None:
