@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from agentsc.experiment.bench import bench
     from agentsc.experiment.compare import compare
     from agentsc.experiment.doctor import doctor
+    from agentsc.experiment.export import export
+    from agentsc.experiment.frame import frame
     from agentsc.experiment.freeze import check_scenes, freeze
     from agentsc.experiment.leaderboard import leaderboard
     from agentsc.experiment.run import run
@@ -28,15 +30,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("bench", "check_scenes", "compare", "doctor", "freeze", "leaderboard", "listing", "record", "run", "schema"),
-    *("train", "watch"),
+    *("bench", "check_scenes", "compare", "doctor", "export", "frame", "freeze", "leaderboard", "listing"),
+    *("record", "run", "schema", "train", "watch"),
 ]
 
 _CALLS = {
     "bench": "agentsc.experiment.bench",
+    "check_scenes": "agentsc.experiment.freeze",
     "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
-    "check_scenes": "agentsc.experiment.freeze",
+    "export": "agentsc.experiment.export",
+    "frame": "agentsc.experiment.frame",
     "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
