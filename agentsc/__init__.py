@@ -1,7 +1,7 @@
 """Fleets of agents that coordinate by exchanging diffusion-based intents over lossy radio links.
 
 Every command has a Python call of the same name, except that ``agentsc list`` is `listing` (a built-in
-has that name) and ``agentsc view`` is `watch` (a package has it). Nothing heavy is imported before one
+has that name), ``agentsc view`` is `watch` (a package has it), and ``agentsc freeze --check`` is `check_scenes`. Nothing heavy is imported before one
 is used::
 
     import agentsc
@@ -30,8 +30,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("bench", "check_scenes", "compare", "doctor", "export", "frame", "freeze", "leaderboard", "listing"),
-    *("record", "run", "schema", "train", "watch"),
+    "bench",
+    "check_scenes",
+    "compare",
+    "doctor",
+    "export",
+    "frame",
+    "freeze",
+    "leaderboard",
+    "listing",
+    "record",
+    "run",
+    "schema",
+    "train",
+    "watch",
 ]
 
 _CALLS = {

@@ -286,14 +286,14 @@ def view(
 @app.command()
 def record(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Film or still: .mp4, .gif or .png.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Film (.mp4, .gif), still (.png) or Rerun file (.rrd).")],
     episode: Episode = None,
     moment: Annotated[float | None, typer.Option(help="When, s; for a still.")] = None,
     agent: Annotated[int | None, typer.Option(help="An agent to bring out.")] = None,
     fps: Annotated[int | None, typer.Option(min=1, help="Frames per second.")] = None,
     speed: Annotated[float | None, typer.Option(help="Seconds of the run per second of film.")] = None,
 ) -> None:
-    """Make a film or a still of a run, without a display."""
+    """Make a film, a still or a Rerun file of a run, without a display."""
     from agentsc.experiment.progress import Display
     from agentsc.experiment.watch import record as call
 
@@ -303,6 +303,25 @@ def record(
             progress=lambda done, total: display.stage("frames", done, total, {}),
         )  # fmt: skip
     typer.echo(f"film {made}", err=True)
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders.")],
+    tensorboard: Annotated[Path, typer.Option(metavar="LOGDIR", help="Write TensorBoard event files there.")],
+    film: Annotated[bool, typer.Option("--film", help="Add a film of the first recorded episode.")] = False,
+) -> None:
+    """Write runs in the format of another tool."""
+    from agentsc.experiment.export import export as call
+    from agentsc.experiment.progress import Display
+
+    with Display(_console(stderr=True)) as display:
+        made = call(
+            *runs, tensorboard=tensorboard, film=film,
+            progress=lambda done, total: display.stage("frames", done, total, {}),
+        )  # fmt: skip
+    for folder in made:
+        typer.echo(f"events {folder}", err=True)
 
 
 @app.command()
