@@ -1,8 +1,8 @@
 """Fleets of agents that coordinate by exchanging diffusion-based intents over lossy radio links.
 
-Every command has a Python call of the same name, except that ``agentsc list`` is `listing` (a built-in
-has that name), ``agentsc view`` is `watch` (a package has it), and ``agentsc freeze --check`` is `check_scenes`. Nothing heavy is imported before one
-is used::
+Every command has a Python call of the same name, with three exceptions: ``agentsc list`` is `listing` (a
+built-in has that name), ``agentsc view`` is `watch` (a package has it), and ``agentsc freeze --check`` is
+`check_scenes`. Nothing heavy is imported before one is used::
 
     import agentsc
     result = agentsc.run(scenario="circle", agents=8, link="erasure:p=0.2", episodes=4)
