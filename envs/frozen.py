@@ -99,7 +99,7 @@ def motion_of(facts: Facts, obstacles: Any, path: str | Path) -> Motion:
     """
     if not (facts.flow or facts.adherence):
         return Motion()
-    name = facts.scenario.get("name", "")
+    name = str(facts.scenario.get("name", ""))
     try:
         parameters = {key: value for key, value in facts.scenario.items() if key != "name"}
         motion: Motion = SCENARIOS.create(name, **parameters).motion(obstacles)

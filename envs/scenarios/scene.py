@@ -161,7 +161,8 @@ def _check_alike(first: Scene, other: Scene, path: Path) -> None:
     def common(scene: Scene) -> tuple[object, ...]:
         facts = scene.facts
         if isinstance(facts, dict):
-            facts = {key: value for key, value in facts.items() if key not in OWN}
+            own = {"via": facts.get("via") is None}
+            facts = {key: value for key, value in facts.items() if key not in OWN} | own
         return scene.boxes.tobytes(), scene.bounds, scene.radii.tobytes(), scene.family, facts
 
     if first is not other and common(first) != common(other):

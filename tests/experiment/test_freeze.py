@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import agentsc
 from agentsc.cli import main
 from envs.errors import ConfigError
-from envs.frozen import MANIFEST, SceneSet, differences, set_hash
+from envs.frozen import MANIFEST, SceneSet, differences, set_hash, sha256
 from envs.maps import canonical_json, exact, read_scene_json, write_map
 from envs.scenarios import SCENARIOS, Motion
 from envs.scenarios._unit import UnitScenario
@@ -206,6 +206,7 @@ def tampered(folder: Path, name: str, **changes: Any) -> Path:
         ({"colour": 1}, "does not know, 'colour'"),
         ({"via": [[[0.0, 0.0]]]}, "scene.agentsc.via must be points"),
         ({"scenario": {"name": "roundabouts"}}, "'roundabouts' is not known"),
+        ({"scenario": {"name": 5}}, "'5' is not known"),
         ({"scenario": {"name": "random"}}, "this version's 'random' has another"),
     ],
 )
@@ -215,17 +216,17 @@ def test_facts_that_cannot_be_are_refused(changes: dict[str, Any], says: str, tm
         SCENARIOS.create("scene", path=str(path)).build(0, [0])
 
 
-def test_scenes_of_other_maps_do_not_run_beside_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{"v_max": 0.3}, {"via": [[[0.5, 0.6]]] * 3}], ids=["v_max", "via"])
+def test_scenes_with_other_limits_do_not_run_beside_each_other(changes: dict[str, Any], tmp_path: Path) -> None:
     folder = freeze(tmp_path / "set").folder
-    tampered(folder, "odd.json", v_max=0.3).replace(folder / "episode-0001.json")
+    tampered(folder, "odd.json", **changes).replace(folder / "episode-0001.json")
     manifest = json.loads((folder / MANIFEST).read_text())
-    from envs.frozen import sha256
-
     manifest["scenes"][1]["sha256"] = sha256((folder / "episode-0001.json").read_bytes())
     manifest["sha256"] = set_hash([row["sha256"] for row in manifest["scenes"]])
     (folder / MANIFEST).write_text(json.dumps(manifest))
     scenario = SCENARIOS.create("scene", path=str(folder))
-    assert scenario.build(0, [1]).v_max == 0.3
+    alone = scenario.build(0, [1])
+    assert alone.v_max == changes.get("v_max", 0.64) and (alone.via is None) == ("via" not in changes)
     with pytest.raises(ConfigError, match="must share map, agents and limits"):
         scenario.build(0, [0, 1])
 
