@@ -1,8 +1,8 @@
 """Fleets of agents that coordinate by exchanging diffusion-based intents over lossy radio links.
 
-Every command has a Python call of the same name, except that ``agentsc list`` is `listing` (a built-in
-has that name) and ``agentsc view`` is `watch` (a package has it). Nothing heavy is imported before one
-is used::
+Every command has a Python call of the same name, with three exceptions: ``agentsc list`` is `listing` (a
+built-in has that name), ``agentsc view`` is `watch` (a package has it), and ``agentsc freeze --check`` is
+`check_scenes`. Nothing heavy is imported before one is used::
 
     import agentsc
     result = agentsc.run(scenario="circle", agents=8, link="erasure:p=0.2", episodes=4)
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from agentsc.experiment.bench import bench
     from agentsc.experiment.compare import compare
     from agentsc.experiment.doctor import doctor
+    from agentsc.experiment.export import export
+    from agentsc.experiment.frame import frame
+    from agentsc.experiment.freeze import check_scenes, freeze
     from agentsc.experiment.leaderboard import leaderboard
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
@@ -26,12 +29,31 @@ if TYPE_CHECKING:
     from policies.trajectory.train import train
 
 __version__ = "0.1.0"
-__all__ = ["bench", "compare", "doctor", "leaderboard", "listing", "record", "run", "schema", "train", "watch"]
+__all__ = [
+    "bench",
+    "check_scenes",
+    "compare",
+    "doctor",
+    "export",
+    "frame",
+    "freeze",
+    "leaderboard",
+    "listing",
+    "record",
+    "run",
+    "schema",
+    "train",
+    "watch",
+]
 
 _CALLS = {
     "bench": "agentsc.experiment.bench",
+    "check_scenes": "agentsc.experiment.freeze",
     "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
+    "export": "agentsc.experiment.export",
+    "frame": "agentsc.experiment.frame",
+    "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
     "record": "agentsc.experiment.watch",

@@ -198,6 +198,39 @@ def compare(
 
 
 @app.command()
+def freeze(
+    config: Config = None,
+    scenario: Scenario = None,
+    map: Map = None,
+    scen: Scen = None,
+    agents: Agents = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    set: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty; by default one under runs/.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="DIR", help="Only check the scenes in this folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a scenario's instances as scene files with SHA-256, or check such a folder."""
+    from agentsc.experiment.freeze import check_scenes
+    from agentsc.experiment.freeze import freeze as call
+
+    if check is None:
+        scenes = call(
+            config, scenario=scenario, map=map, scen=scen, agents=agents, episodes=episodes, seed=seed,
+            set=set or (), out=out,
+        )  # fmt: skip
+    else:
+        scenes = check_scenes(check)
+    if json:
+        _emit({**scenes.manifest, "out": str(scenes.folder)})
+        return
+    typer.echo(f"{len(scenes)} scenes in {scenes.folder}{'' if check is None else ', all as they were frozen'}")
+    typer.echo(f"sha256 {scenes.sha256}")
+    typer.echo(f"run them: {scenes.run_command()}")
+
+
+@app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="config (a run's YAML) or suite (a benchmark's).")] = "config",
 ) -> None:
@@ -253,14 +286,14 @@ def view(
 @app.command()
 def record(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Film or still: .mp4, .gif or .png.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Film (.mp4, .gif), still (.png) or Rerun file (.rrd).")],
     episode: Episode = None,
     moment: Annotated[float | None, typer.Option(help="When, s; for a still.")] = None,
     agent: Annotated[int | None, typer.Option(help="An agent to bring out.")] = None,
     fps: Annotated[int | None, typer.Option(min=1, help="Frames per second.")] = None,
     speed: Annotated[float | None, typer.Option(help="Seconds of the run per second of film.")] = None,
 ) -> None:
-    """Make a film or a still of a run, without a display."""
+    """Make a film, a still or a Rerun file of a run, without a display."""
     from agentsc.experiment.progress import Display
     from agentsc.experiment.watch import record as call
 
@@ -270,6 +303,25 @@ def record(
             progress=lambda done, total: display.stage("frames", done, total, {}),
         )  # fmt: skip
     typer.echo(f"film {made}", err=True)
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders.")],
+    tensorboard: Annotated[Path, typer.Option(metavar="LOGDIR", help="Write TensorBoard event files there.")],
+    film: Annotated[bool, typer.Option("--film", help="Add a film of the first recorded episode.")] = False,
+) -> None:
+    """Write runs in the format of another tool."""
+    from agentsc.experiment.export import export as call
+    from agentsc.experiment.progress import Display
+
+    with Display(_console(stderr=True)) as display:
+        made = call(
+            *runs, tensorboard=tensorboard, film=film,
+            progress=lambda done, total: display.stage("frames", done, total, {}),
+        )  # fmt: skip
+    for folder in made:
+        typer.echo(f"events {folder}", err=True)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -200,6 +200,7 @@ class Scene:
         boxes: float32 [M, 5], rounded boxes (cx, cy, half width, half height, corner radius).
         bounds: (xmin, ymin, xmax, ymax), metres.
         family: the scene's map family, for the tables.
+        facts: what the file's key ``agentsc`` holds, unchecked; None in files that others made.
     """
 
     starts: NDArray[np.float32]
@@ -210,6 +211,7 @@ class Scene:
     family: str = ""
     trial: int = 0
     generation_seed: int = 0
+    facts: Any = None
 
 
 def _numbers(path: str | Path, name: str, value: Any, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
@@ -233,12 +235,17 @@ def read_scene_json(path: str | Path) -> Scene:
     The format is that of Akule's frozen MMD and SMD scenes: ``starts``, ``goals``, ``radii``,
     ``obstacles {kind: boxes|circles, items: [{center, size, corner_radius}]}`` (a circle has
     ``radius``), ``workspace [[x0, y0], [x1, y1]]`` and optionally ``population``, ``family``,
-    ``trial``, ``generation_seed``. A box's ``size`` is its full extent, rounding included.
+    ``trial``, ``generation_seed``. A box's ``size`` is its full extent, rounding included. Our own
+    files have one key more, ``agentsc`` (`envs.frozen.Facts`).
 
     Raises:
         ConfigError: not JSON, a key missing, or numbers that do not fit together.
     """
-    text = _read_text(path, "scene")
+    return parse_scene(_read_text(path, "scene"), path)
+
+
+def parse_scene(text: str, path: str | Path) -> Scene:
+    """The scene in the text of a file; ``path`` is for the messages. See `read_scene_json`."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -292,19 +299,24 @@ def read_scene_json(path: str | Path) -> Scene:
         family=str(data.get("family", "")),
         trial=int(data.get("trial") or 0),
         generation_seed=int(data.get("generation_seed") or 0),
+        facts=data.get("agentsc"),
     )
 
 
-def write_scene_json(path: str | Path, scene: Scene) -> None:
-    """Write a scene in the format that `read_scene_json` reads."""
+def exact(values: ArrayLike) -> Any:
+    """Float32 numbers as nested lists of the shortest decimals that read back as the same float32."""
+    return np.asarray(values, np.float32).astype(np.str_).astype(np.float64).tolist()
 
-    def plain(values: Iterable[Any]) -> list[Any]:
-        # Six decimals name a float32 metre exactly enough and keep the file readable.
-        return np.round(np.asarray(values, np.float64), 6).tolist()
 
+def canonical_json(data: Any) -> str:
+    """The one JSON text of some data: keys sorted, no blanks, ASCII, a final newline."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def scene_json(scene: Scene) -> str:
+    """A scene in the format that `read_scene_json` reads: equal scenes give equal texts, no digit is lost."""
     items = [
-        {"center": plain(box[:2]), "size": plain(2 * box[2:4]), "corner_radius": round(float(box[4]), 6)}
-        for box in scene.boxes
+        {"center": exact(box[:2]), "size": exact(2 * box[2:4]), "corner_radius": exact(box[4])} for box in scene.boxes
     ]
     data = {
         "family": scene.family,
@@ -312,13 +324,17 @@ def write_scene_json(path: str | Path, scene: Scene) -> None:
         "trial": scene.trial,
         "generation_seed": scene.generation_seed,
         "workspace": [list(scene.bounds[:2]), list(scene.bounds[2:])],
-        "radii": plain(scene.radii),
-        "starts": plain(scene.starts),
-        "goals": plain(scene.goals),
+        "radii": exact(scene.radii),
+        "starts": exact(scene.starts),
+        "goals": exact(scene.goals),
         "obstacles": {"kind": "boxes", "items": items},
     }
-    rows = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
-    Path(path).write_text(f"{{\n{rows}\n}}\n")
+    return canonical_json(data if scene.facts is None else data | {"agentsc": scene.facts})
+
+
+def write_scene_json(path: str | Path, scene: Scene) -> None:
+    """Write a scene's text, see `scene_json`."""
+    Path(path).write_text(scene_json(scene), encoding="ascii")
 
 
 # ------------------------------------------------------------------------------------- generators

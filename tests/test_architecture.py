@@ -130,7 +130,8 @@ def test_heavy_libraries_wait_until_they_are_needed(code: str, banned: tuple[str
 def test_every_library_used_is_declared_and_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = {_name(r) for r in project["dependencies"] + extras["film"] + extras["rllib"]}
+    optional = (r for extra in ("film", "rllib", "rerun", "tensorboard") for r in extras[extra])
+    declared = {_name(r) for r in [*project["dependencies"], *optional]}
     pinned = {_name(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     owners = packages_distributions()
     for path in EVERY_FILE:

@@ -17,7 +17,7 @@ from agentsc.catalog import KINDS
 from agentsc.cli import main
 from envs.errors import ConfigError
 
-COMMANDS = ("list", "run", "record", "view", "train", "doctor")
+COMMANDS = ("list", "run", "freeze", "record", "export", "view", "train", "doctor")
 
 
 def cli(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -116,6 +116,10 @@ def test_list_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "--map", "absent.map"],
         ["run", "absent.yaml"],
         ["record", "absent", "film.gif"],
+        ["export", "absent", "--tensorboard", "events"],
+        ["freeze", "--scenario", "nowhere"],
+        ["freeze", "--scenario", "circle", "--agents", "500"],
+        ["freeze", "--check", "absent"],
         ["view", "absent.yaml"],
         ["train", "no-such-preset"],
     ],

@@ -27,7 +27,7 @@ def title(config: Mapping[str, Any]) -> str:
     """What was run, in one line."""
     scenario = config["scenario"]
     name = scenario["name"] if scenario.get("map") is None else f"{scenario['name']} {scenario['map']}"
-    agents = f", {scenario['agents']} agents" if scenario.get("agents") is not None else ""
+    agents = f", {scenario['agents']} agents" if scenario.get("agents") else ""
     return (
         f"{name}{agents} · {config['protocol']['name']} · {config['link']} · "
         f"{config['episodes']} lane{'s'[: config['episodes'] - 1]} · seed {config['seed']}"

@@ -25,7 +25,7 @@ def load_recording(run: Path | str, episode: int | None = None) -> Recording:
 
 
 def record(run: Path | str, out: Path | str, *, episode: int | None = None, **options: Any) -> Path:
-    """Make a film (.mp4, .gif) or a still (.png) of a run, without a display.
+    """Make a film (.mp4, .gif), a still (.png) or a Rerun file (.rrd) of a run, without a display.
 
     Args:
         run: a run folder. out: the file to make; its ending chooses the kind.

@@ -1,4 +1,4 @@
-"""A recording as a film (mp4, gif) or a still (png), made without a display."""
+"""A recording as a film (mp4, gif), a still (png) or a Rerun file (rrd), made without a display."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from agentsc.view.picture import Picture
 from agentsc.view.recording import Source, open_recording
+from agentsc.view.rerun_file import check_rerun, write_rrd
 from envs.errors import ConfigError
 from envs.render import load_pygame, pixels_of
 
 Progress = Callable[[int, int], None]
 
-_KINDS = (".mp4", ".gif", ".png")
+_KINDS = (".mp4", ".gif", ".png", ".rrd")
 _HOLD_S = 1.0  # the last frame stays a moment
 
 
@@ -27,13 +28,13 @@ def check_output(path: str | Path) -> Path:
     """Whether a film could be written there; call it before the work starts.
 
     Raises:
-        ConfigError: unknown ending, no such folder, not writable, or mp4 without PyAV.
+        ConfigError: unknown ending, no such folder, not writable, mp4 without PyAV, or rrd without Rerun.
     """
     target = Path(path)
     kind = target.suffix.lower()
     if kind not in _KINDS:
         raise ConfigError(
-            f"record must end in .mp4, .gif or .png, got {target.name!r} (the ending chooses the kind)"
+            f"record must end in .mp4, .gif, .png or .rrd, got {target.name!r} (the ending chooses the kind)"
         )
     folder = target.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK) or target.is_dir():
@@ -44,6 +45,8 @@ def check_output(path: str | Path) -> Path:
         raise ConfigError(
             f"record {target.name!r} needs PyAV to make mp4: pip install 'agentsc[film]', or record a .gif"
         )
+    if kind == ".rrd":
+        check_rerun(target.name)
     return target
 
 
@@ -59,11 +62,11 @@ def record(
     scale: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Make a film or a still of a recording.
+    """Make a film, a still or a Rerun file of a recording.
 
     Args:
         source: a `Recording`, its file, or a run folder (its first recording).
-        path: ends in ``.mp4``, ``.gif`` or ``.png``.
+        path: ends in ``.mp4``, ``.gif``, ``.png`` or ``.rrd``; the latter takes no options.
         moment_s: for a still, when; the most telling moment unless given.
         selected: an agent to bring out.
         fps: frames per second of film; 25 for mp4, 12.5 for gif unless given.
@@ -84,12 +87,19 @@ def record(
     if not len(source):
         raise ConfigError("recording has no ticks, so there is nothing to show: run for at least one tick")
     kind = target.suffix.lower()
+    partial = target.with_name(f".{target.name}.part")  # a film is whole or not there
+    if kind == ".rrd":
+        try:
+            write_rrd(source, partial, progress)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
     if scale is None:
         scale = 2.0 if kind == ".png" else 1.0
     if size is not None:
         size = (size[0] + size[0] % 2, size[1] + size[1] % 2)  # video wants even sides
     picture = Picture(source.scene, size, scale=scale)
-    partial = target.with_name(f".{target.name}.part")  # a film is whole or not there
     try:
         if kind == ".png":
             moment = source.telling_moment() if moment_s is None else moment_s

@@ -8,17 +8,25 @@ episodes are built beside it. Modules whose name starts with an underscore are s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from envs.registry import Plugin, Registry
 
 if TYPE_CHECKING:
+    from envs.geometry import Obstacles
     from envs.world import World
 
 SCENARIOS = Registry("scenarios", "envs.scenarios")
+
+
+class Motion(NamedTuple):
+    """A map's motion pattern and its measure, as in `World`: functions, so a file can only name their scenario."""
+
+    flow: Callable[[Any], Any] | None = None
+    adherence: Callable[[Any], Any] | None = None
 
 
 class Scenario(Plugin):
@@ -62,3 +70,7 @@ class Scenario(Plugin):
         if self.a_max is not None:
             return self.a_max
         return math.inf if self.dynamics == "single" else v_max / 0.5
+
+    def motion(self, obstacles: Obstacles) -> Motion:
+        """The motion pattern of this scenario's worlds on these obstacles; a scenario that has one says so here."""
+        return Motion()

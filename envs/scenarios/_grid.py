@@ -16,7 +16,7 @@ from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from envs.keyed import hash_words, stream_id
 from envs.maps import Blocked, cell_centre, read_map
-from envs.scenarios import Scenario
+from envs.scenarios import Motion, Scenario
 from envs.world import World
 
 Float = NDArray[np.float32]
@@ -165,6 +165,10 @@ class GridScenario(Scenario):
                 break
         return start, chosen
 
+    def motion(self, obstacles: Obstacles) -> Motion:
+        """See `Scenario.motion`."""
+        return Motion(flow=KeepRight(obstacles) if self.keep_right else None)
+
     def build(self, seed: int, episodes: Sequence[int]) -> World:
         """See `Scenario.build`."""
         grid = self.grid()
@@ -189,6 +193,6 @@ class GridScenario(Scenario):
             starts=cell_centre(cells[:, 0]),
             goals=cell_centre(cells[:, 1]),
             episodes=np.asarray(episodes, np.int64),
-            flow=KeepRight(grid.obstacles) if self.keep_right else None,
+            flow=self.motion(grid.obstacles).flow,
             notes=f"{Path(grid.path).name}, {width}×{height} cells, seed {seed}",
         )

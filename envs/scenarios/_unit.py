@@ -19,7 +19,7 @@ from pydantic import Field
 from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from envs.keyed import stream_id, uniform
-from envs.scenarios import Scenario
+from envs.scenarios import Motion, Scenario
 from envs.world import World
 
 Float = NDArray[np.float32]
@@ -84,11 +84,11 @@ class UnitScenario(Scenario):
         pairs = [self.points(seed, int(episode)) for episode in episodes]
         starts = np.array([start for start, _ in pairs], np.float32).reshape(-1, self.agents, 2)
         goals = np.array([goal for _, goal in pairs], np.float32).reshape(-1, self.agents, 2)
-        # The class attributes are plain functions; reading them off the class keeps them unbound.
-        family = type(self)
+        obstacles = arena(self.boxes)
+        motion = self.motion(obstacles)
         return World(
             name=self.name,
-            obstacles=arena(self.boxes),
+            obstacles=obstacles,
             radius=RADIUS,
             v_max=V_MAX,
             a_max=self.acceleration_limit(V_MAX),
@@ -101,11 +101,17 @@ class UnitScenario(Scenario):
             starts=starts,
             goals=goals,
             episodes=np.asarray(episodes, np.int64),
-            flow=family.flow,
+            flow=motion.flow,
             via=self.itineraries(starts, goals),
-            adherence=family.adherence,
+            adherence=motion.adherence,
             notes=f"unit world of the MMD scenes, {self.name}, seed {seed}",
         )
+
+    def motion(self, obstacles: Obstacles) -> Motion:
+        """See `Scenario.motion`."""
+        # The class attributes are plain functions; reading them off the class keeps them unbound.
+        family = type(self)
+        return Motion(family.flow, family.adherence)
 
     def points(self, seed: int, episode: int) -> tuple[Float, Float]:
         """Starts and goals of one episode, float32 [agent, 2] each: drawn, unless a scene says otherwise."""
