@@ -488,15 +488,13 @@ class PlanningBlock(Block):
 
     def _score(self, rows: Ints, points: Floats) -> Floats:
         """Seconds [n, candidate] that plans ``points`` [n, candidate, H + 1, 2] of ``rows`` (of ``due``) cost."""
-        peers, stops = self._peers, points[:, :, ::STRIDE]
-        cost = np.zeros(points.shape[:2], np.float32)
-        decay = (0.98 ** np.arange(stops.shape[2])).astype(np.float32)
-        x, y = np.ascontiguousarray(stops[..., 0]), np.ascontiguousarray(stops[..., 1])
-        for disc in np.flatnonzero(peers.weight[rows].any(0)):
-            spot, radius = peers.discs[rows, disc, None], peers.radius[rows, disc, None]
-            square = (x - spot[..., 0]) ** 2 + (y - spot[..., 1]) ** 2
-            hinge = np.maximum(radius - np.sqrt(square), 0.0)
-            cost += (hinge * hinge) @ decay * peers.weight[rows, disc, None]
+        from agentsc.protocol import _kernels
+
+        peers = self._peers
+        cost = np.empty(points.shape[:2], np.float32)
+        decay = (0.98 ** np.arange(peers.discs.shape[2])).astype(np.float32)
+        plans = np.ascontiguousarray(points)
+        _kernels.disc_cost(plans, STRIDE, rows, peers.discs, peers.radius, peers.weight, decay, cost)
         return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
 
     def _crowding(self, rows: Ints, end: Floats) -> Floats:

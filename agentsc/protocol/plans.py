@@ -67,9 +67,12 @@ class PlanTable:
 
 def boxes(path: Floats) -> Floats:
     """Bounding boxes [..., 2, 2] (lower corner, upper corner) of paths [..., H + 1, 2]."""
-    if path.size == 0:
-        return np.zeros((*path.shape[:-2], 2, 2), np.float32)
-    return np.stack([path.min(-2), path.max(-2)], axis=-2)
+    from agentsc.protocol import _kernels
+
+    box = np.empty((*path.shape[:-2], 2, 2), np.float32)
+    flat = np.ascontiguousarray(path.reshape(-1, *path.shape[-2:]))
+    _kernels.boxes(flat, box.reshape(-1, 2, 2))
+    return box
 
 
 def at(path: Floats, start: Ints, ticks: Ints) -> Floats:
