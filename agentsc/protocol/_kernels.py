@@ -54,21 +54,23 @@ def _sweep(price: Any, pause: Any, moves: Any, busy: Any, charges: Any, tolls: A
                 onward[r + 1, c + 1] = value[k + 1, r, c] + tolls[k + 1, r, c]
         between, charged = charges[2 * k + 1], busy[2 * k + 1]
         for r in range(side):
-            best = value[k, r]
+            best, here = value[k, r], onward[r + 1, 1 : 1 + side]
             for c in range(side):
-                best[c] = onward[r + 1, c + 1] + pause[r, c]
+                best[c] = here[c] + pause[r, c]
                 if charged:
                     best[c] += between[2 * r + 1, 2 * c + 1]
             for m in range(moves.shape[0]):
                 dy, dx = moves[m, 0], moves[m, 1]
-                there, cost = onward[r + 1 + dy], price[m, r]
+                there, cost = onward[r + 1 + dy, 1 + dx : 1 + dx + side], price[m, r]
                 if charged:
-                    toll = between[2 * r + 1 + dy]
+                    toll = between[2 * r + 1 + dy, 1 + dx : 2 * side + dx : 2]
                     for c in range(side):
-                        best[c] = min(best[c], there[c + 1 + dx] + cost[c] + toll[2 * c + 1 + dx])
+                        reached = there[c] + cost[c] + toll[c]
+                        best[c] = reached if reached < best[c] else best[c]
                 else:
                     for c in range(side):
-                        best[c] = min(best[c], there[c + 1 + dx] + cost[c])
+                        reached = there[c] + cost[c]
+                        best[c] = reached if reached < best[c] else best[c]
 
 
 @kernel(

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from agentsc.intent.fields import confidence, confidence_code, goal_code, margin_code
 from agentsc.protocol import Beliefs, Block, SampleReply, SampleRequest, Setup, Trace, Variant
+from agentsc.protocol.beliefs import Believed
 from agentsc.protocol.grants import Knowledge, clear_of_peers
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight, foresee
@@ -123,8 +124,7 @@ class PlanningBlock(Block):
         self.best_to_go = np.full(rows, np.inf, np.float32)
         self.progress_tick = np.zeros(rows, np.int64)
         self.due: Ints = np.zeros(0, np.int64)
-        self._believed: dict[tuple[int, ...], tuple[int, Floats]] = {}
-        self._asked: list[tuple[int, ...]] = []
+        self._believed = Believed(self.horizon)
         self._foresight: tuple[Ints, Foresight] | None = None
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
         self._episode = world.episodes[self.lane]
@@ -185,31 +185,27 @@ class PlanningBlock(Block):
         tick = self.now
         self.own_priority = self.priority(tick)
         self.due = self._whose_turn(tick)
-        self._asked = []
         if not len(self.due):
             return None
         self._near = self._nearest(self.due, tick)
         bucket = tick // 4
-        self._believed = {k: v for k, v in self._believed.items() if k[-1] >= bucket - 1}
+        self._believed.forget(4 * (bucket - 1))
+        # What each due row heard of each of its near peers, [due · peer].
         plans = self.knowledge.plans
-        wanted: dict[tuple[int, ...], tuple[int, int]] = {}
-        slot = np.where(self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket), 1, 0)
-        for row, peers in zip(self.due.tolist(), self._near.tolist(), strict=True):
-            for peer in peers:
-                s = int(slot[row, peer])
-                key = (
-                    int(self.lane[row]), peer, int(self.intents.clock[row, peer]),
-                    int(plans.seq[row, peer, s]), int(plans.start[row, peer, s]), bucket,
-                )  # fmt: skip
-                if self.intents.clock[row, peer] >= 0 and key not in self._believed:
-                    wanted.setdefault(key, (row, s))
-        if not wanted:
+        row, peer = np.repeat(self.due, self._near.shape[1]), self._near.ravel()
+        started = self.knowledge.confirmed[row, peer] & (plans.start[row, peer, 1] <= 4 * bucket)
+        used, when_heard = started.astype(np.int64), self.intents.clock[row, peer]
+        self._keys = keyed.hash_words(
+            self.lane[row], peer, when_heard, plans.seq[row, peer, used], plans.start[row, peer, used], bucket
+        )
+        heard = np.flatnonzero(when_heard >= 0)
+        wanted = heard[self._believed.missing(self._keys[heard])]
+        if not len(wanted):
             return None
-        self._asked = list(wanted)
-        self._homotopy = {key: int(self.intents.homotopy[row, key[1]]) for key, (row, _) in wanted.items()}
-        row = np.array([r for r, _ in wanted.values()])
-        used = np.array([s for _, s in wanted.values()])
-        peer = np.array([k[1] for k in wanted])
+        self._asked = wanted
+        row, peer, used = row[wanted], peer[wanted], used[wanted]
+        self._about = np.stack([self.lane[row], peer], -1)
+        self._homotopy = self.intents.homotopy[row, peer]
         when = np.full((len(row), 2), 4 * bucket) + np.arange(2)
         spots = plans.take((row, peer, used)).at(when)
         velocity = (spots[:, 1] - spots[:, 0]) / np.float32(self.setup.world.dt)
@@ -249,10 +245,9 @@ class PlanningBlock(Block):
         if imagined is not None:
             points = self._points(imagined.control)
             points = self._agreeing_first(points)
-            for key, samples in zip(self._asked, points, strict=True):
-                self._believed[key] = (4 * key[-1], samples)
-            about = np.array([key[:2] for key in self._asked])
-            self.formed.append(Beliefs(about[:, 0], about[:, 1], 4 * self._asked[0][-1], points))
+            since = 4 * (self.now // 4)
+            self._believed.put(self._keys[self._asked], since, points[:, 0])
+            self.formed.append(Beliefs(self._about[:, 0], self._about[:, 1], since, points))
         due = self.due
         if not len(due):
             return None
@@ -294,8 +289,7 @@ class PlanningBlock(Block):
 
     def _agreeing_first(self, points: Floats) -> Floats:
         """Samples [n, K, H + 1, 2] in order of how well their turns match the homotopy bits of the token."""
-        wanted = np.array([self._homotopy[key] for key in self._asked])
-        differing = np.bitwise_count(homotopy(points) ^ wanted[:, None])
+        differing = np.bitwise_count(homotopy(points) ^ self._homotopy[:, None])
         order = np.argsort(differing, axis=1, kind="stable")
         return np.take_along_axis(points, order[:, :, None, None], axis=1)
 
@@ -381,25 +375,13 @@ class PlanningBlock(Block):
         offsets = np.arange(0, self.horizon + 1, STRIDE)
         near = self._near
         ticks = self._start[:, None] + offsets
-        plans = self.knowledge.plans
         # The newest known plan, once it has started; the exact check looks at both it and the one before.
         known = self.peer_positions(due, near, ticks)
-        bucket = self.now // 4
-        confirmed = self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket)
-        slot = np.where(confirmed, 1, 0)
         # One sample of the intent, the one that agrees best with the token.
-        samples, weight = known.copy(), np.zeros(near.shape, np.float32)
-        for n, (r, peers) in enumerate(zip(due.tolist(), near.tolist(), strict=True)):
-            for k, peer in enumerate(peers):
-                s = int(slot[r, peer])
-                key = (
-                    int(self.lane[r]), peer, int(self.intents.clock[r, peer]),
-                    int(plans.seq[r, peer, s]), int(plans.start[r, peer, s]), bucket,
-                )  # fmt: skip
-                found = self._believed.get(key)
-                if found is not None:
-                    samples[n, k] = found[1][0, np.clip(ticks[n] - found[0], 0, self.horizon)]
-                    weight[n, k] = 0.6 if uphill[n, k] else 0.1
+        held, spots = self._believed.at(self._keys, np.repeat(ticks, near.shape[1], axis=0))
+        believed, samples = held.reshape(near.shape), known.copy()
+        samples[believed] = spots
+        weight = np.where(believed, np.where(uphill > 0, np.float32(0.6), np.float32(0.1)), np.float32(0.0))
         discs = np.concatenate([known, samples], axis=1)
         weights = np.concatenate([np.ones_like(weight), weight], axis=1)
         radius = np.full(discs.shape[:3], self.distance + 0.15 * world.radius, np.float32)
