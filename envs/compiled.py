@@ -19,8 +19,8 @@ from numba import njit, types
 
 
 def array(dtype: str, dimensions: int) -> types.Array:
-    """The type of a contiguous argument that a kernel only reads."""
-    return types.Array(getattr(types, dtype), dimensions, "C", readonly=True)
+    """The type of an argument that a kernel only reads: contiguous, or one-dimensional with any stride."""
+    return types.Array(getattr(types, dtype), dimensions, "C" if dimensions > 1 else "A", readonly=True)
 
 
 def result(dtype: str, dimensions: int) -> types.Array:

@@ -13,15 +13,22 @@ _ZERO, _HALF, _ONE, _FAR = np.float32(0.0), np.float32(0.5), np.float32(1.0), np
 
 
 # -- foresight ---------------------------------------------------------------------------------
+#
+# Nodes and the mid-points between them, half a cell apart, have half-grid coordinates: node (r, c) is
+# (2 r + 1, 2 c + 1), and the middle of its move (dy, dx) is (2 r + 1 + dy, 2 c + 1 + dx). What is charged
+# there is kept apart by parity, charges[half step, a & 1, b & 1, a >> 1, b >> 1]: then the middles of one
+# move of all nodes lie one behind the other, at one offset from their nodes, and a step of the dynamic
+# programme is a few loops over contiguous memory. Rows are two longer than the window; what sticks out
+# is priced out of reach.
 
 
 @helper
 def _charge(x0: Any, y0: Any, unit: Any, distance: Any, peers: Any, penalty: Any, busy: Any, charges: Any) -> None:
-    """Seconds charged on nodes and mid-points (half a cell ``unit`` apart, with a rim) at every half step.
+    """Seconds charged at every half step within ``distance`` of a peer; a whole step is two half steps.
 
-    A whole step within ``distance`` of a peer is two half steps. ``busy`` marks half steps that charge anything.
+    ``unit`` is half a cell, ``busy`` marks the half steps that charge anything.
     """
-    halves, wide, _ = charges.shape
+    halves, wide = charges.shape[0], 2 * charges.shape[3] - 1
     for h in range(halves):
         if busy[h]:
             charges[h] = _ZERO
@@ -36,41 +43,48 @@ def _charge(x0: Any, y0: Any, unit: Any, distance: Any, peers: Any, penalty: Any
                 continue
             busy[h] = True
             column, row = int(np.rint(x)), int(np.rint(y))
-            for i in range(max(row - size, 0), min(row + size + 1, wide)):
-                for j in range(max(column - size, 0), min(column + size + 1, wide)):
-                    dx, dy = np.float32(j) - x, np.float32(i) - y
+            for a in range(max(row - size, 0), min(row + size + 1, wide)):
+                for b in range(max(column - size, 0), min(column + size + 1, wide)):
+                    dx, dy = np.float32(b) - x, np.float32(a) - y
                     if dx * dx + dy * dy < reach:
-                        charges[h, i, j] += fee
+                        charges[h, a & 1, b & 1, a >> 1, b >> 1] += fee
 
 
 @helper
-def _sweep(price: Any, pause: Any, moves: Any, busy: Any, charges: Any, tolls: Any, value: Any) -> None:
+def _sweep(price: Any, pause: Any, moves: Any, busy: Any, charges: Any, value: Any) -> None:
     """Value iteration backwards in time: at each step stay, or move to a neighbour that is allowed."""
-    side = pause.shape[0]
-    onward = np.full((side + 2, side + 2), _FAR)
+    side, width = pause.shape
+    count = side * width
+    onward, best, waiting = np.full(count + 2 * width + 2, _FAR), np.empty(count, np.float32), pause.reshape(-1)
     for k in range(value.shape[0] - 2, -1, -1):
         for r in range(side):
             for c in range(side):
-                onward[r + 1, c + 1] = value[k + 1, r, c] + tolls[k + 1, r, c]
-        between, charged = charges[2 * k + 1], busy[2 * k + 1]
+                onward[(r + 1) * width + c + 1] = value[k + 1, r, c] + charges[2 * k + 2, 1, 1, r, c]
+        charged = busy[2 * k + 1]
+        there = onward[width + 1 : width + 1 + count]
+        for i in range(count):
+            best[i] = there[i] + waiting[i]
+        if charged:
+            toll = charges[2 * k + 1, 1, 1].reshape(-1)
+            for i in range(count):
+                best[i] += toll[i]
+        for m in range(moves.shape[0]):
+            dy, dx = moves[m, 0], moves[m, 1]
+            first = (1 + dy) * width + 1 + dx
+            there, cost = onward[first : first + count], price[m].reshape(-1)
+            if charged:
+                first = ((1 + dy) // 2) * width + (1 + dx) // 2
+                toll = charges[2 * k + 1, (1 + dy) & 1, (1 + dx) & 1].reshape(-1)[first : first + count]
+                for i in range(count):
+                    reached = there[i] + cost[i] + toll[i]
+                    best[i] = reached if reached < best[i] else best[i]
+            else:
+                for i in range(count):
+                    reached = there[i] + cost[i]
+                    best[i] = reached if reached < best[i] else best[i]
         for r in range(side):
-            best, here = value[k, r], onward[r + 1, 1 : 1 + side]
             for c in range(side):
-                best[c] = here[c] + pause[r, c]
-                if charged:
-                    best[c] += between[2 * r + 1, 2 * c + 1]
-            for m in range(moves.shape[0]):
-                dy, dx = moves[m, 0], moves[m, 1]
-                there, cost = onward[r + 1 + dy, 1 + dx : 1 + dx + side], price[m, r]
-                if charged:
-                    toll = between[2 * r + 1 + dy, 1 + dx : 2 * side + dx : 2]
-                    for c in range(side):
-                        reached = there[c] + cost[c] + toll[c]
-                        best[c] = reached if reached < best[c] else best[c]
-                else:
-                    for c in range(side):
-                        reached = there[c] + cost[c]
-                        best[c] = reached if reached < best[c] else best[c]
+                value[k, r, c] = best[r * width + c]
 
 
 @kernel(
@@ -93,11 +107,11 @@ def foresee(
         value, tolls: [n, step + 1, side, side]. to_go: [n, side, side]. way: [n, step + 1, 2]. toll: [n].
     """
     steps, side = value.shape[1] - 1, value.shape[2]
-    rows, columns = costs.shape[1], costs.shape[2]
-    charges = np.zeros((2 * steps + 1, 2 * side + 1, 2 * side + 1), np.float32)
+    width, rows, columns = side + 2, costs.shape[1], costs.shape[2]
+    charges = np.zeros((2 * steps + 1, 2, 2, side + 1, width), np.float32)
     busy = np.zeros(2 * steps + 1, np.bool_)
-    price = np.empty((moves.shape[0], side, side), np.float32)
-    pause = np.empty((side, side), np.float32)
+    price = np.full((moves.shape[0], side, width), _FAR)
+    pause = np.full((side, width), _FAR)
     for n in range(value.shape[0]):
         top, left = corner[n, 0], corner[n, 1]
         x0, y0 = origin[0] + cell * np.float32(left), origin[1] + cell * np.float32(top)
@@ -113,29 +127,97 @@ def foresee(
                     allowed = inside and np.isfinite(costs[m, row, column])
                     price[m, r, c] = move_s[m] if allowed else _FAR
         _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], busy, charges)
+        _sweep(price, pause, moves, busy, charges, value[n])
         for k in range(steps + 1):
-            for r in range(side):
-                for c in range(side):
-                    tolls[n, k, r, c] = charges[2 * k, 2 * r + 1, 2 * c + 1]
-        _sweep(price, pause, moves, busy, charges, tolls[n], value[n])
+            tolls[n, k] = charges[2 * k, 1, 1, :side, :side]
 
         r = c = side // 2
         toll[n] = _ZERO
         way[n, 0, 0], way[n, 0, 1] = x0 + cell * np.float32(c), y0 + cell * np.float32(r)
         for k in range(steps):
-            least = value[n, k + 1, r, c] + tolls[n, k + 1, r, c] + pause[r, c] + charges[2 * k + 1, 2 * r + 1, 2 * c + 1]
+            least = value[n, k + 1, r, c] + tolls[n, k + 1, r, c] + pause[r, c] + charges[2 * k + 1, 1, 1, r, c]
             best_r, best_c = r, c
             for m in range(moves.shape[0]):
                 i, j = r + moves[m, 0], c + moves[m, 1]
                 if not (price[m, r, c] < _FAR and 0 <= i < side and 0 <= j < side):
                     continue
-                between = charges[2 * k + 1, r + i + 1, c + j + 1]
+                a, b = r + i + 1, c + j + 1
+                between = charges[2 * k + 1, a & 1, b & 1, a >> 1, b >> 1]
                 cost = value[n, k + 1, i, j] + tolls[n, k + 1, i, j] + between + price[m, r, c]
                 if cost < least - np.float32(1e-6):
                     least, best_r, best_c = cost, i, j
             r, c = best_r, best_c
             toll[n] += tolls[n, k + 1, r, c]
             way[n, k + 1, 0], way[n, k + 1, 1] = x0 + cell * np.float32(c), y0 + cell * np.float32(r)
+
+
+@kernel(
+    array("int64", 1), array("float32", 3), array("float32", 1), array("float32", 2),
+    array("float32", 4), array("float32", 4), array("float32", 3), array("int64", 2),
+    array("float32", 1), types.float32, types.float32, result("float32", 2),
+)  # fmt: skip
+def foreseen(
+    rows: Any, points: Any, seconds: Any, static: Any, value: Any, tolls: Any, to_go: Any, corner: Any,
+    origin: Any, cell: Any, step_s: Any, result: Any,
+) -> None:  # fmt: skip
+    """``result`` [n, k] of `agentsc.protocol.space_time.Foresight.time_to_go`."""
+    last, side = value.shape[1] - 1, value.shape[2]
+    for n in range(points.shape[0]):
+        row = rows[n]
+        for k in range(points.shape[1]):
+            x = (points[n, k, 0] - origin[0]) / cell - np.float32(corner[row, 1])
+            y = (points[n, k, 1] - origin[1]) / cell - np.float32(corner[row, 0])
+            low_r, low_c = int(np.floor(y)), int(np.floor(x))
+            r = c = -1
+            nearest = np.float32(np.inf)
+            for i in range(low_r, low_r + 2):
+                for j in range(low_c, low_c + 2):
+                    if 0 <= i < side and 0 <= j < side and np.isfinite(to_go[row, i, j]):
+                        dx, dy = np.float32(j) - x, np.float32(i) - y
+                        if dx * dx + dy * dy < nearest:
+                            nearest, r, c = dx * dx + dy * dy, i, j
+            if r < 0:
+                result[n, k] = _FAR
+                continue
+            # Between two steps the kinder one counts: a plan need not move in lockstep with the grid.
+            early = min(max(int(np.floor(seconds[k] / step_s)), 0), last)
+            late = min(max(int(np.ceil(seconds[k] / step_s)), 0), last)
+            least = min(
+                value[row, early, r, c] + tolls[row, early, r, c], value[row, late, r, c] + tolls[row, late, r, c]
+            )
+            result[n, k] = least + static[n, k] - to_go[row, r, c]
+
+
+@kernel(
+    array("float32", 3), array("float32", 2), array("int64", 1), array("float32", 2),
+    types.int64, types.int64, array("float32", 1), types.float32, result("float32", 2),
+)  # fmt: skip
+def geodesic(
+    points: Any, goal: Any, goal_row: Any, fields: Any, rows: Any, columns: Any, origin: Any, cell: Any, metres: Any
+) -> None:
+    """``metres`` [n, k] from points [n, k, 2] to goals [n, 2] over the static map, by the best of four nodes around.
+
+    Args:
+        goal_row: [n], into ``fields`` [goal, node], metres. rows, columns: of the grid of nodes.
+    """
+    for n in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            dx, dy = points[n, k, 0] - goal[n, 0], points[n, k, 1] - goal[n, 1]
+            straight = np.sqrt(dx * dx + dy * dy)
+            if straight < np.float32(1.5) * cell:
+                metres[n, k] = straight
+                continue
+            x, y = (points[n, k, 0] - origin[0]) / cell, (points[n, k, 1] - origin[1]) / cell
+            low_r, low_c = int(np.floor(y)), int(np.floor(x))
+            best = np.float32(np.inf)
+            for r in range(low_r, low_r + 2):
+                for c in range(low_c, low_c + 2):
+                    dx, dy = np.float32(c) - x, np.float32(r) - y
+                    way = _FAR
+                    if 0 <= r < rows and 0 <= c < columns:
+                        way = fields[goal_row[n], r * columns + c] + np.sqrt(dx * dx + dy * dy) * cell
+                    best = min(best, way)
+            metres[n, k] = best
 
 
 # -- plans in space ----------------------------------------------------------------------------

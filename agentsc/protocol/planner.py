@@ -140,15 +140,18 @@ class PlanningBlock(Block):
 
     def executed(self, rows: Ints, ticks: Ints) -> Floats:
         """Own positions [rows, k, 2] at ``ticks`` [rows, k], as committed."""
-        first, later = self.own.take((rows, 0)), self.own.take((rows, 1))
-        return np.where((ticks < later.start[:, None])[..., None], first.at(ticks), later.at(ticks))
+        start = self.own.start[rows]
+        slot = np.where(ticks < start[:, 1, None], 0, 1)
+        step = np.minimum(np.maximum(ticks - np.take_along_axis(start, slot, 1), 0), self.horizon)
+        return self.own.path[rows[:, None], slot, step]
 
     def peer_positions(self, rows: Ints, peers: Ints, ticks: Ints) -> Floats:
         """Positions [rows, peer, k, 2] of known plans at ``ticks`` [rows, k]; the newest one once it has started."""
-        plans, ticks = self.knowledge.plans, ticks[:, None, :]
-        old, new = plans.take((rows[:, None], peers, 0)), plans.take((rows[:, None], peers, 1))
-        use = new.valid[..., None] & (ticks >= new.start[..., None])
-        return np.where(use[..., None], new.at(ticks), old.at(ticks))
+        plans, ticks, row = self.knowledge.plans, ticks[:, None, :], rows[:, None]
+        old, new = plans.start[row, peers, 0, None], plans.start[row, peers, 1, None]
+        use = plans.valid[row, peers, 1, None] & (ticks >= new)
+        step = np.minimum(np.maximum(ticks - np.where(use, new, old), 0), self.horizon)
+        return plans.path[row[..., None], peers[..., None], use.astype(np.int64), step]
 
     def rank(self, priority: Ints, ids: Ints) -> Ints:
         """Order of right of way: priority first, then the lower id."""
@@ -519,19 +522,15 @@ class PlanningBlock(Block):
 
     def _geodesic(self, rows: Ints, points: Floats) -> Floats:
         """Seconds to the goal from points [n, k, 2] over the static map."""
-        grid, guide = self.guide.grid, self.guide
-        place = (points - grid.origin) / grid.cell
-        low = np.floor(place).astype(np.int64)
-        around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        row, column = low[..., 1, None] + around[:, 0], low[..., 0, None] + around[:, 1]
-        inside = (row >= 0) & (column >= 0) & (row < grid.shape[0]) & (column < grid.shape[1])
-        node = np.clip(row, 0, grid.shape[0] - 1) * grid.shape[1] + np.clip(column, 0, grid.shape[1] - 1)
-        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * grid.cell
-        mine = self.due[rows]
-        field = guide.fields[self.goal_row[mine][:, None, None], node]
-        metres = np.where(inside, field + gap, 1e6).min(-1)
-        straight = np.linalg.norm(points - self.goal[mine][:, None], axis=-1)
-        return np.asarray(np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed, np.float32)
+        from agentsc.protocol import _kernels
+
+        grid, mine = self.guide.grid, self.due[rows]
+        metres = np.empty(points.shape[:2], np.float32)
+        _kernels.geodesic(
+            np.ascontiguousarray(points), self.goal[mine], self.goal_row[mine], self.guide.fields,
+            *grid.shape, grid.origin, grid.cell, metres,
+        )  # fmt: skip
+        return np.asarray(metres / self.speed, np.float32)
 
     def _penalty(self, cost: Floats) -> Floats:
         """Seconds charged for the consistency cost."""

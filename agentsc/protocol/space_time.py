@@ -24,8 +24,6 @@ from policies.trajectory.route import Guide
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_FAR = np.float32(1e6)
-
 
 @dataclass(frozen=True)
 class Foresight:
@@ -62,30 +60,14 @@ class Foresight:
             float32 [n, k]: the value at the nearest node, corrected by what the point is better or
             worse than that node on the empty map.
         """
-        n = rows[:, None, None]
-        steps, side = self.value.shape[1], self.value.shape[2]
-        grid = self.guide.grid
-        place = (points - grid.origin) / grid.cell
-        low = np.floor(place).astype(np.int64)
-        around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        column = low[..., 0, None] + around[:, 1]
-        row = low[..., 1, None] + around[:, 0]
-        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None])
-        corner = self.corner[rows][:, None, None]
-        r, c = row - corner[..., 0], column - corner[..., 1]
-        inside = (r >= 0) & (c >= 0) & (r < side) & (c < side)
-        r, c = np.clip(r, 0, side - 1), np.clip(c, 0, side - 1)
-        free = inside & np.isfinite(self.to_go[n, r, c])
-        nearest = np.where(free, gap, np.inf).argmin(-1)[..., None]
-        r, c = (np.take_along_axis(a, nearest, -1)[..., 0] for a in (r, c))
-        # Between two steps the kinder one counts: a plan need not move in lockstep with the grid.
-        least = np.full(points.shape[:2], np.inf, np.float32)
-        for early in (np.floor, np.ceil):
-            step = np.clip(early(seconds / self.step_s), 0, steps - 1).astype(np.int64)
-            index = rows[:, None], step, r, c
-            np.minimum(least, self.value[index] + self.tolls[index], out=least)
-        known = free.any(-1)
-        return np.where(known, least + static - np.where(known, self.to_go[rows[:, None], r, c], 0.0), _FAR)
+        from agentsc.protocol import _kernels
+
+        result = np.empty(static.shape, np.float32)
+        _kernels.foreseen(
+            rows, np.ascontiguousarray(points), seconds, np.ascontiguousarray(static), self.value, self.tolls,
+            self.to_go, self.corner, self.guide.grid.origin, self.guide.grid.cell, self.step_s, result,
+        )  # fmt: skip
+        return result
 
 
 def foresee(
