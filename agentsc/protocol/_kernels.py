@@ -241,7 +241,7 @@ def boxes(path: Any, box: Any) -> None:
 def close_peers(
     box: Any, row: Any, self_id: Any, known: Any, valid: Any, distance: Any, slot: Any, close: Any
 ) -> None:
-    """``close`` [n, peer]: a valid plan of another agent whose box [row, peer, slot, 2, 2] is nearer than ``distance``."""
+    """``close`` [n, peer]: valid plans of others whose box [row, peer, slot, 2, 2] is nearer than ``distance``."""
     for n in range(box.shape[0]):
         for peer in range(close.shape[1]):
             other = known[row[n], peer, slot]
