@@ -13,7 +13,7 @@ from numba import types
 
 from envs.compiled import array, helper, kernel, result
 
-_ZERO, _ONE, _HALF, _TINY = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.float32(1e-30)
+_ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _INFINITE, _NAN = np.float32(np.inf), np.float32(np.nan)
 _DEEPEST = 64
 """Stretches of one segment that wait to be looked at; each halving adds one."""
@@ -27,8 +27,8 @@ FIELD = (
 @helper
 def _box_distance(dx: Any, dy: Any, hx: Any, hy: Any) -> Any:
     qx, qy = abs(dx) - hx, abs(dy) - hy
-    ox, oy = max(qx, _ZERO), max(qy, _ZERO)
-    return np.sqrt(max(ox * ox + oy * oy, _TINY)) + min(max(qx, qy), _ZERO)
+    # Inside, and beside a side, the nearest point lies straight across; otherwise it is a corner.
+    return max(qx, qy) if min(qx, qy) <= _ZERO else np.sqrt(qx * qx + qy * qy)
 
 
 @helper
@@ -38,7 +38,7 @@ def _box_gradient(dx: Any, dy: Any, hx: Any, hy: Any) -> Any:
         gx, gy = (_ONE, _ZERO) if qx > qy else (_ZERO, _ONE)
     else:
         ox, oy = max(qx, _ZERO), max(qy, _ZERO)
-        length = np.sqrt(max(ox * ox + oy * oy, _TINY))
+        length = np.sqrt(ox * ox + oy * oy)
         gx, gy = ox / length, oy / length
     return np.copysign(gx, dx), np.copysign(gy, dy)
 
@@ -58,10 +58,12 @@ def _nearest(
         number = candidates[k, cell]
         if number == dummy:  # the rest of the list is empty
             break
-        each = _box_distance(x - boxes[0, number], y - boxes[1, number], boxes[2, number], boxes[3, number])
-        each -= boxes[4, number]
-        if each < distance:
-            distance, box = each, int(number)
+        dx, dy, hx, hy = x - boxes[0, number], y - boxes[1, number], boxes[2, number], boxes[3, number]
+        reach = distance + boxes[4, number]
+        if abs(dx) - hx < reach and abs(dy) - hy < reach:  # most are ruled out without a square root
+            each = _box_distance(dx, dy, hx, hy) - boxes[4, number]
+            if each < distance:
+                distance, box = each, int(number)
     each = -_box_distance(x - wall[0], y - wall[1], wall[2], wall[3])
     if each < distance:
         distance, box = each, -1
