@@ -117,7 +117,9 @@ class IntentBlock(PlanningBlock):
 
         count = message.grant_count[packet]
         for entry in range(int(count.max(initial=0))):
-            mine = (entry < count) & (message.grant_peer[packet, entry] == self.id[row])
+            mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
+            if not len(mine):
+                continue
             self._count_verdict(
                 row[mine], sender[mine], sent[mine],
                 message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],

@@ -75,9 +75,9 @@ class Consistency(Guidance):
         settled = sigma <= 0.4
         for _ in range(self.inner_steps if settled else 1):
             _, push = self.cost(along(problem.basis, control), problem, walls=settled)
-            length = push.norm(dim=-1, keepdim=True)
-            push = push * (problem.step / length.clamp_min(problem.step))
-            moved = along(carry, eta * push)
+            length = torch.hypot(push[..., 0], push[..., 1])[..., None]
+            push = push * (eta * problem.step / length.clamp_min(problem.step))
+            moved = along(carry, push)
             moved[..., 0, :] = 0.0
             control = control + moved
         return limit_speed(control, problem.speed)
@@ -138,8 +138,12 @@ class Consistency(Guidance):
 
 
 def along(rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all."""
-    return (vectors.transpose(-1, -2) @ rows.T).transpose(-1, -2)
+    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all.
+
+    x and y stay side by side (rows ⊗ identity): half of the products are with zero, but nothing is transposed.
+    """
+    each = torch.kron(rows.T.contiguous(), torch.eye(2, dtype=rows.dtype, device=rows.device))
+    return (vectors.flatten(-2) @ each).unflatten(-1, (-1, 2))
 
 
 def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
@@ -152,6 +156,6 @@ def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
         control: [..., P, 2], metres. speed: [P − 1], metres allowed per increment.
     """
     step = control[..., 1:, :] - control[..., :-1, :]
-    length = step.norm(dim=-1, keepdim=True)
+    length = torch.hypot(step[..., 0], step[..., 1])[..., None]
     step = step * (speed[:, None] / length.clamp_min(1e-9)).clamp_max(1.0)
     return torch.cat([control[..., :1, :], control[..., :1, :] + torch.cumsum(step, dim=-2)], dim=-2)
