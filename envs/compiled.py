@@ -33,5 +33,5 @@ def kernel(*arguments: types.Type) -> Any:
     return njit(types.void(*arguments), cache=True, fastmath=False, error_model="numpy")
 
 
-helper = njit(fastmath=False, error_model="numpy", inline="never")
+helper = njit(fastmath=False, error_model="numpy")
 """Decorator: a function that kernels of the same module call."""

@@ -16,6 +16,7 @@ from envs.geometry import Obstacles
 from envs.navigation import NavigationGrid
 from policies.core import DiffusionCore, load_core
 from policies.diffusion import GUIDANCE
+from policies.diffusion.guidance import consistency
 from policies.diffusion.guidance.consistency import Neighbourhood, along
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Context, Vehicle, build, feature_count
@@ -292,6 +293,16 @@ def test_compiled_guidance_is_the_tensor_formula(walls: bool, solid: bool) -> No
     assert cost.min() < 0.1 * cost.max()
     torch.testing.assert_close(cost, formula[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(push, formula[1], atol=1e-5, rtol=1e-4)
+
+
+def test_compiled_speed_limit_is_the_tensor_formula() -> None:
+    generator = torch.Generator().manual_seed(5)
+    control = torch.rand(3, 4, P, 2, generator=generator)
+    control[:, 0, 4:] = control[:, 0, 4:5]  # at rest
+    speed = 0.2 + 0.6 * torch.rand(P - 1, generator=generator)
+    limited = consistency.limit_speed(control, speed)
+    assert (limited - control).abs().max() > 0.1
+    torch.testing.assert_close(limited, consistency._limit_speed(control, speed))
 
 
 def test_conditions_that_are_not_finite_are_refused(prior: TrajectoryPrior, many: SampleRequest) -> None:

@@ -156,7 +156,8 @@ class IntentBlock(PlanningBlock):
         np.add.at(self.counters.grants_given, self.lane[row], yes & ~self.granted[row, sender])
         self.granted[row[yes], sender[yes]] = True
         denied = row[~yes]
-        self._abandon(np.unique(denied))
+        if len(denied):
+            self._abandon(np.unique(denied))
 
     def _note_plan(
         self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The consistency term as loops: per sample only the discs that it comes near, per way-point only what it touches."""
+"""Guidance as loops: per sample only the discs that it comes near, per way-point only what it touches."""
 
 from __future__ import annotations
 
@@ -67,3 +67,18 @@ def consistency(
                 push[a, s, h, 0] *= decay[h]
                 push[a, s, h, 1] *= decay[h]
             cost[a, s] = summed
+
+
+@kernel(array("float32", 3), array("float32", 1), result("float32", 3))
+def limit_speed(control: Any, speed: Any, limited: Any) -> None:
+    """``limited`` [n, P, 2], see `policies.diffusion.guidance.consistency.limit_speed`; ``speed`` [P − 1], metres."""
+    for n in range(control.shape[0]):
+        x, y = control[n, 0, 0], control[n, 0, 1]
+        limited[n, 0, 0], limited[n, 0, 1] = x, y
+        for p in range(1, control.shape[1]):
+            dx, dy = control[n, p, 0] - control[n, p - 1, 0], control[n, p, 1] - control[n, p - 1, 1]
+            length = np.sqrt(dx * dx + dy * dy)
+            if length > speed[p - 1]:
+                dx, dy = dx * (speed[p - 1] / length), dy * (speed[p - 1] / length)
+            x, y = x + dx, y + dy
+            limited[n, p, 0], limited[n, p, 1] = x, y

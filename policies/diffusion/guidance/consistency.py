@@ -155,6 +155,18 @@ def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
     Args:
         control: [..., P, 2], metres. speed: [P − 1], metres allowed per increment.
     """
+    if control.is_cpu:
+        from policies.diffusion.guidance import _kernels
+
+        plans = control.contiguous().flatten(0, -3).numpy()
+        limited = np.empty_like(plans)
+        _kernels.limit_speed(plans, speed.numpy(), limited)
+        return torch.from_numpy(limited).reshape(control.shape)
+    return _limit_speed(control, speed)
+
+
+def _limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
+    """The same on any device."""
     step = control[..., 1:, :] - control[..., :-1, :]
     length = torch.hypot(step[..., 0], step[..., 1])[..., None]
     step = step * (speed[:, None] / length.clamp_min(1e-9)).clamp_max(1.0)
