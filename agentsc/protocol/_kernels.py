@@ -16,23 +16,27 @@ _ZERO, _HALF, _ONE, _FAR = np.float32(0.0), np.float32(0.5), np.float32(1.0), np
 #
 # Nodes and the mid-points between them, half a cell apart, have half-grid coordinates: node (r, c) is
 # (2 r + 1, 2 c + 1), and the middle of its move (dy, dx) is (2 r + 1 + dy, 2 c + 1 + dx). What is charged
-# there is kept apart by parity, charges[half step, a & 1, b & 1, a >> 1, b >> 1]: then the middles of one
-# move of all nodes lie one behind the other, at one offset from their nodes, and a step of the dynamic
-# programme is a few loops over contiguous memory. Rows are two longer than the window; what sticks out
-# is priced out of reach.
+# there is kept apart by parity, charges[half step, 2 (a & 1) + (b & 1), (a >> 1) width + (b >> 1)]: then the
+# middles of one move of all nodes lie one behind the other, at one offset from their nodes r width + c, and
+# a step of the dynamic programme is a few loops over contiguous memory. Rows are two longer than the window;
+# what sticks out is priced out of reach.
 
 
 @helper
-def _charge(x0: Any, y0: Any, unit: Any, distance: Any, peers: Any, penalty: Any, busy: Any, charges: Any) -> None:
+def _charge(
+    x0: Any, y0: Any, unit: Any, distance: Any, peers: Any, penalty: Any, side: Any, busy: Any, charges: Any
+) -> None:
     """Seconds charged at every half step within ``distance`` of a peer; a whole step is two half steps.
 
     ``unit`` is half a cell, ``busy`` marks the half steps that charge anything.
     """
-    halves, wide = charges.shape[0], 2 * charges.shape[3] - 1
+    halves, wide, width = charges.shape[0], 2 * side + 1, side + 2
     for h in range(halves):
         if busy[h]:
-            charges[h] = _ZERO
             busy[h] = False
+            for parity in range(4):
+                for i in range(charges.shape[2]):
+                    charges[h, parity, i] = _ZERO
     size = int(np.ceil(distance / unit + _HALF))
     reach = (distance / unit) * (distance / unit)
     for p in range(peers.shape[0]):
@@ -47,41 +51,32 @@ def _charge(x0: Any, y0: Any, unit: Any, distance: Any, peers: Any, penalty: Any
                 for b in range(max(column - size, 0), min(column + size + 1, wide)):
                     dx, dy = np.float32(b) - x, np.float32(a) - y
                     if dx * dx + dy * dy < reach:
-                        charges[h, a & 1, b & 1, a >> 1, b >> 1] += fee
+                        charges[h, 2 * (a & 1) + (b & 1), (a >> 1) * width + (b >> 1)] += fee
 
 
 @helper
-def _sweep(price: Any, pause: Any, moves: Any, busy: Any, charges: Any, value: Any) -> None:
+def _sweep(price: Any, pause: Any, moves: Any, charges: Any, value: Any) -> None:
     """Value iteration backwards in time: at each step stay, or move to a neighbour that is allowed."""
-    side, width = pause.shape
-    count = side * width
-    onward, best, waiting = np.full(count + 2 * width + 2, _FAR), np.empty(count, np.float32), pause.reshape(-1)
+    side, count = value.shape[1], len(pause)
+    width = side + 2
+    onward, best = np.full(count + 2 * width + 2, _FAR), np.empty(count, np.float32)
     for k in range(value.shape[0] - 2, -1, -1):
         for r in range(side):
             for c in range(side):
-                onward[(r + 1) * width + c + 1] = value[k + 1, r, c] + charges[2 * k + 2, 1, 1, r, c]
-        charged = busy[2 * k + 1]
-        there = onward[width + 1 : width + 1 + count]
+                onward[(r + 1) * width + c + 1] = value[k + 1, r, c] + charges[2 * k + 2, 3, r * width + c]
+        between = charges[2 * k + 1]
+        there, toll = onward[width + 1 : width + 1 + count], between[3]
         for i in range(count):
-            best[i] = there[i] + waiting[i]
-        if charged:
-            toll = charges[2 * k + 1, 1, 1].reshape(-1)
-            for i in range(count):
-                best[i] += toll[i]
+            best[i] = there[i] + pause[i] + toll[i]
         for m in range(moves.shape[0]):
             dy, dx = moves[m, 0], moves[m, 1]
             first = (1 + dy) * width + 1 + dx
-            there, cost = onward[first : first + count], price[m].reshape(-1)
-            if charged:
-                first = ((1 + dy) // 2) * width + (1 + dx) // 2
-                toll = charges[2 * k + 1, (1 + dy) & 1, (1 + dx) & 1].reshape(-1)[first : first + count]
-                for i in range(count):
-                    reached = there[i] + cost[i] + toll[i]
-                    best[i] = reached if reached < best[i] else best[i]
-            else:
-                for i in range(count):
-                    reached = there[i] + cost[i]
-                    best[i] = reached if reached < best[i] else best[i]
+            there, cost = onward[first : first + count], price[m]
+            first = ((1 + dy) // 2) * width + (1 + dx) // 2
+            toll = between[2 * ((1 + dy) & 1) + ((1 + dx) & 1)][first : first + count]
+            for i in range(count):
+                reached = there[i] + cost[i] + toll[i]
+                best[i] = reached if reached < best[i] else best[i]
         for r in range(side):
             for c in range(side):
                 value[k, r, c] = best[r * width + c]
@@ -108,10 +103,9 @@ def foresee(
     """
     steps, side = value.shape[1] - 1, value.shape[2]
     width, rows, columns = side + 2, costs.shape[1], costs.shape[2]
-    charges = np.zeros((2 * steps + 1, 2, 2, side + 1, width), np.float32)
+    charges = np.zeros((2 * steps + 1, 4, (side + 1) * width), np.float32)
     busy = np.zeros(2 * steps + 1, np.bool_)
-    price = np.full((moves.shape[0], side, width), _FAR)
-    pause = np.full((side, width), _FAR)
+    price, pause = np.full((moves.shape[0], side * width), _FAR), np.full(side * width, _FAR)
     for n in range(value.shape[0]):
         top, left = corner[n, 0], corner[n, 1]
         x0, y0 = origin[0] + cell * np.float32(left), origin[1] + cell * np.float32(top)
@@ -122,28 +116,32 @@ def foresee(
                 seconds = fields[goal[n], row * columns + column] / speed if inside else np.float32(np.inf)
                 to_go[n, r, c] = seconds
                 value[n, steps, r, c] = seconds if seconds < _FAR else _FAR
-                pause[r, c] = _ZERO if seconds <= _HALF * cell / speed else step_s  # at home time stands still
+                node = r * width + c
+                pause[node] = _ZERO if seconds <= _HALF * cell / speed else step_s  # at home time stands still
                 for m in range(moves.shape[0]):
                     allowed = inside and np.isfinite(costs[m, row, column])
-                    price[m, r, c] = move_s[m] if allowed else _FAR
-        _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], busy, charges)
-        _sweep(price, pause, moves, busy, charges, value[n])
+                    price[m, node] = move_s[m] if allowed else _FAR
+        _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], side, busy, charges)
+        _sweep(price, pause, moves, charges, value[n])
         for k in range(steps + 1):
-            tolls[n, k] = charges[2 * k, 1, 1, :side, :side]
+            for r in range(side):
+                for c in range(side):
+                    tolls[n, k, r, c] = charges[2 * k, 3, r * width + c]
 
         r = c = side // 2
         toll[n] = _ZERO
         way[n, 0, 0], way[n, 0, 1] = x0 + cell * np.float32(c), y0 + cell * np.float32(r)
         for k in range(steps):
-            least = value[n, k + 1, r, c] + tolls[n, k + 1, r, c] + pause[r, c] + charges[2 * k + 1, 1, 1, r, c]
+            node = r * width + c
+            least = value[n, k + 1, r, c] + tolls[n, k + 1, r, c] + pause[node] + charges[2 * k + 1, 3, node]
             best_r, best_c = r, c
             for m in range(moves.shape[0]):
                 i, j = r + moves[m, 0], c + moves[m, 1]
-                if not (price[m, r, c] < _FAR and 0 <= i < side and 0 <= j < side):
+                if not (price[m, node] < _FAR and 0 <= i < side and 0 <= j < side):
                     continue
                 a, b = r + i + 1, c + j + 1
-                between = charges[2 * k + 1, a & 1, b & 1, a >> 1, b >> 1]
-                cost = value[n, k + 1, i, j] + tolls[n, k + 1, i, j] + between + price[m, r, c]
+                between = charges[2 * k + 1, 2 * (a & 1) + (b & 1), (a >> 1) * width + (b >> 1)]
+                cost = value[n, k + 1, i, j] + tolls[n, k + 1, i, j] + between + price[m, node]
                 if cost < least - np.float32(1e-6):
                     least, best_r, best_c = cost, i, j
             r, c = best_r, best_c
