@@ -478,7 +478,7 @@ class PlanningBlock(Block):
         peers = self._peers
         cost = np.empty(points.shape[:2], np.float32)
         decay = (0.98 ** np.arange(peers.discs.shape[2])).astype(np.float32)
-        plans = np.ascontiguousarray(points)
+        plans = np.ascontiguousarray(points, np.float32)
         _kernels.disc_cost(plans, STRIDE, rows, peers.discs, peers.radius, peers.weight, decay, cost)
         return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
 
@@ -527,7 +527,7 @@ class PlanningBlock(Block):
         grid, mine = self.guide.grid, self.due[rows]
         metres = np.empty(points.shape[:2], np.float32)
         _kernels.geodesic(
-            np.ascontiguousarray(points), self.goal[mine], self.goal_row[mine], self.guide.fields,
+            np.ascontiguousarray(points, np.float32), self.goal[mine], self.goal_row[mine], self.guide.fields,
             *grid.shape, grid.origin, grid.cell, metres,
         )  # fmt: skip
         return np.asarray(metres / self.speed, np.float32)

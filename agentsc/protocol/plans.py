@@ -70,7 +70,7 @@ def boxes(path: Floats) -> Floats:
     from agentsc.protocol import _kernels
 
     box = np.empty((*path.shape[:-2], 2, 2), np.float32)
-    flat = np.ascontiguousarray(path.reshape(-1, *path.shape[-2:]))
+    flat = np.ascontiguousarray(path.reshape(-1, *path.shape[-2:]), np.float32)
     _kernels.boxes(flat, box.reshape(-1, 2, 2))
     return box
 

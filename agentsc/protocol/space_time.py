@@ -64,8 +64,9 @@ class Foresight:
 
         result = np.empty(static.shape, np.float32)
         _kernels.foreseen(
-            rows, np.ascontiguousarray(points), seconds, np.ascontiguousarray(static), self.value, self.tolls,
-            self.to_go, self.corner, self.guide.grid.origin, self.guide.grid.cell, self.step_s, result,
+            rows, np.ascontiguousarray(points, np.float32), seconds, np.ascontiguousarray(static, np.float32),
+            self.value, self.tolls, self.to_go, self.corner,
+            self.guide.grid.origin, self.guide.grid.cell, self.step_s, result,
         )  # fmt: skip
         return result
 
@@ -98,8 +99,8 @@ def foresee(
     to_go, way = np.empty((count, side, side), np.float32), np.empty((count, steps + 1, 2), np.float32)
     toll = np.empty(count, np.float32)
     _kernels.foresee(
-        guide.fields, grid.costs, MOVES, _move_s(step_s), goal, corner, np.ascontiguousarray(peers),
-        np.ascontiguousarray(penalty), grid.origin, grid.cell, distance, step_s, speed,
+        guide.fields, grid.costs, MOVES, _move_s(step_s), goal, corner, np.ascontiguousarray(peers, np.float32),
+        np.ascontiguousarray(penalty, np.float32), grid.origin, grid.cell, distance, step_s, speed,
         value, tolls, to_go, way, toll,
     )  # fmt: skip
     return Foresight(value, tolls, to_go, corner, way, toll, step_s, guide, speed)
