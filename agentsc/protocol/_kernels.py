@@ -10,6 +10,7 @@ from numba import types
 from envs.compiled import array, helper, kernel, result
 
 _ZERO, _HALF, _ONE, _FAR = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(1e6)
+_TINY = np.float32(1e-30)
 
 
 # -- foresight ---------------------------------------------------------------------------------
@@ -219,6 +220,35 @@ def geodesic(
 
 
 # -- plans in space ----------------------------------------------------------------------------
+
+
+@kernel(
+    array("float32", 3), array("int64", 1), array("float32", 3), array("int64", 1),
+    array("float32", 1), array("boolean", 1), array("boolean", 1), result("boolean", 1),
+)  # fmt: skip
+def separated(
+    path: Any, start: Any, other_path: Any, other_start: Any, distance: Any, since_start: Any, near: Any, clear: Any
+) -> None:
+    """``clear`` [n] of `agentsc.protocol.plans.separated`, tick by tick by `envs.geometry.segment_closest`."""
+    last = path.shape[1] - 1
+    for n in range(path.shape[0]):
+        clear[n] = True
+        if not near[n]:
+            continue
+        later = start[n] - other_start[n]
+        for tick in range(last + max(-later, 0)):
+            if since_start[n] and tick + 1 + later <= 0:
+                continue  # the counterpart does not exist yet
+            i, j = min(tick, last), min(max(tick + later, 0), last)
+            k, m = min(tick + 1, last), min(max(tick + 1 + later, 0), last)
+            ax, ay = path[n, i, 0] - other_path[n, j, 0], path[n, i, 1] - other_path[n, j, 1]
+            dx = path[n, k, 0] - other_path[n, m, 0] - ax
+            dy = path[n, k, 1] - other_path[n, m, 1] - ay
+            time = min(max(-(ax * dx + ay * dy) / max(dx * dx + dy * dy, _TINY), _ZERO), _ONE)
+            x, y = ax + time * dx, ay + time * dy
+            if np.sqrt(x * x + y * y) < distance[n]:
+                clear[n] = False
+                break
 
 
 @kernel(array("float32", 3), result("float32", 3))

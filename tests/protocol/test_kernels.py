@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from agentsc.protocol import _kernels
 from agentsc.protocol.beliefs import Believed
-from agentsc.protocol.plans import boxes, gaps
+from agentsc.protocol.plans import boxes, gaps, separated
 from agentsc.protocol.space_time import Foresight, foresee
-from envs.geometry import Obstacles
+from envs.geometry import Obstacles, segment_closest
 from envs.navigation import MOVES, NavigationGrid
 from policies.trajectory.route import Guide
 
@@ -142,6 +142,23 @@ def test_geodesic_goes_by_the_best_of_four_nodes(guide: Guide) -> None:
     straight = np.linalg.norm(points - guide.goals[goal_row][:, None], axis=-1)
     assert (straight < 1.5 * cell).any() and (way == FAR).any()
     np.testing.assert_allclose(metres, np.where(straight < 1.5 * cell, straight, way), rtol=1e-4, atol=1e-4)
+
+
+def test_separated_is_the_closest_approach_of_every_tick() -> None:
+    rng = np.random.default_rng(4)
+    count, last = 400, 6
+    path, other = rng.uniform(-2, 2, (2, count, last + 1, 2)).astype(np.float32)
+    start, other_start = rng.integers(0, 12, (2, count))
+    since_start = rng.random(count) < 0.5
+    said = separated(path, start, other, other_start, 0.3, since_start)
+    tick = np.arange(24)
+    a = path[:, np.minimum(tick, last)]
+    then = tick + (start - other_start)[:, None]
+    b = np.take_along_axis(other, then.clip(0, last)[..., None], 1)
+    closest = segment_closest(a[:, :-1], a[:, 1:], b[:, :-1], b[:, 1:])
+    closest[since_start[:, None] & (then[:, 1:] <= 0)] = np.inf
+    assert 20 < said.sum() < count - 20
+    np.testing.assert_array_equal(said, closest.min(1) >= np.float32(0.3))
 
 
 def test_boxes_and_close_peers() -> None:
