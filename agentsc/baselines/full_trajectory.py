@@ -30,13 +30,15 @@ class FullTrajectory(PlanningVariant):
 class FullTrajectoryBlock(UnaskedBlock):
     """The newest trajectory received of a peer is its plan, in guidance and in the exact checks alike."""
 
-    variant: FullTrajectory
+    variant: PlanningVariant
 
-    def __init__(self, variant: FullTrajectory, setup: Setup, ids: Sequence[int]) -> None:
+    def __init__(self, variant: PlanningVariant, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         self.waypoints = self.horizon + 1
         # What a peer has published stands: everybody has right of way over everybody else.
         self.intents.priority[:] = 3
+        self.heeded = np.ones(self.intents.priority.shape, bool)
+        """Bool [row, peer]: whose trajectories a row takes in."""
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """Replace what is known of a peer's plan by anything newer."""
@@ -58,7 +60,8 @@ class FullTrajectoryBlock(UnaskedBlock):
         order = np.lexsort((start, peer, row))
         row, peer, start, packet = row[order], peer[order], start[order], packet[order]
         pair = row * self.agents + peer
-        newest = np.append(pair[1:] != pair[:-1], True) & (start > self.knowledge.plans.seq[row, peer, 0])
+        newest = np.append(pair[1:] != pair[:-1], True) & self.heeded[row, peer]
+        newest &= start > self.knowledge.plans.seq[row, peer, 0]
         row, peer, start, packet = row[newest], peer[newest], start[newest], packet[newest]
         path = message.waypoints[packet, : self.waypoints]
         self.knowledge.plans.put((row, peer, np.zeros_like(row)), start, start, path)
@@ -86,7 +89,11 @@ class FullTrajectoryBlock(UnaskedBlock):
         """Decide; then, once per tick, publish the plan from the next tick on."""
         self.adopt(sampled)
         rows = np.flatnonzero(self.active[self.lane])
-        if clock % self.setup.rounds or not len(rows):
+        return nothing() if clock % self.setup.rounds else self.publish(rows, clock)
+
+    def publish(self, rows: Ints, clock: int) -> Packets:
+        """A packet of each of ``rows``: its plan from the next tick on."""
+        if not len(rows):
             return nothing()
         start = self.now + 1  # the earliest tick at which a plan chosen now takes effect
         message = Message.blank(len(rows), self.setup.spec, waypoints=self.waypoints)
