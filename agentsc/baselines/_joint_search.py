@@ -19,15 +19,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.baselines._lattice import UNREACHED, Claim, Floats, Ints, Lattice
-from agentsc.baselines._space_time_search import Places, Trip, find
-from agentsc.protocol.plans import boxes, gaps
+from agentsc.baselines._lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
+from agentsc.baselines._space_time_search import Trip, find
 from envs import keyed
-from envs.geometry import segment_clearance, segment_closest
+from envs.geometry import segment_closest
 from envs.world import World
 
 SLIP = 1.001
 """Plans keep this many times the separation, and stay under top speed by as much."""
+GLANCES = 48
+"""Ticks at which a straight dash to the goal is considered."""
 
 
 def plan(lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int) -> Floats:
@@ -42,9 +43,11 @@ def plan(lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], 
     """
     stay = starts[None].astype(np.float32)
     trips = [Trip.of(lattice, start, goal) for start, goal in zip(starts, goals, strict=True)]
-    latest = max(lattice.world.max_ticks - 1, 0) // lattice.ticks
-    if max(trip.least for trip in trips) == UNREACHED:
+    longest = max(trip.least for trip in trips)
+    if longest == UNREACHED:
         return stay
+    # Whoever cannot make it in time is on its way all the same.
+    latest = max(lattice.world.max_ticks // lattice.ticks, 3 * longest + 32)
     claims = _first(lattice, trips, latest, key, attempts)
     if claims is None:
         return stay
@@ -121,7 +124,7 @@ def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> ND
     """1 for agents that the wished-for path comes too close to, 0 for others."""
     steps = np.arange(2 * max(max(claim.steps for claim in claims), wished.steps) + 1)
     gap = np.array([np.linalg.norm(claim.at(steps) - wished.at(steps), axis=-1).min() for claim in claims])
-    return (gap < distance) * 1.0
+    return np.asarray(gap < distance, np.float64)
 
 
 def _again(
@@ -137,8 +140,8 @@ def _again(
     return [kept[agent] for agent in range(len(claims))]
 
 
-def at_ticks(claims: list[Claim], ticks: int) -> Places:
-    """Positions [T + 1, agent, 2] at ticks."""
+def at_ticks(claims: list[Claim], ticks: int) -> Floats:
+    """Positions [T + 1, agent, 2] at ticks, metres."""
     last = max(claim.steps for claim in claims)
     when = np.arange(last * ticks + 1) / ticks
     low = np.minimum(when.astype(np.int64), max(last - 1, 0))
@@ -147,35 +150,40 @@ def at_ticks(claims: list[Claim], ticks: int) -> Places:
     for claim in claims:
         path = claim.path[np.minimum(np.arange(last + 2), claim.steps)]
         paths.append(path[low] * (1.0 - share) + path[low + 1] * share)
-    return np.stack(paths, axis=1)
+    return np.stack(paths, axis=1).astype(np.float32)
 
 
-def straighten(world: World, paths: Places) -> Floats:
-    """Straight pieces for bent ones where nobody minds, and earlier arrivals [T + 1, agent, 2].
+def straighten(world: World, paths: Floats) -> Floats:
+    """Straight pieces for bent ones where nobody minds, and earlier arrivals.
 
-    A piece between two ticks is replaced by a straight one at constant speed, or by one at full
-    speed to the goal, if that keeps clear of obstacles and of all others.
+    A piece between two ticks gives way to a straight one at constant speed, or to one at full speed
+    that ends at the goal, if that keeps clear of obstacles and of all others.
+
+    Args:
+        paths: float32 [T + 1, agent, 2], metres; changed in place.
+
+    Returns:
+        The same paths, [T' + 1, agent, 2], without the rest at the end.
     """
-    paths = paths.astype(np.float32)
-    last = len(paths) - 1
     tick_m = world.v_max * world.dt / SLIP
     for _ in range(2):
         for agent in np.argsort(-_arrivals(paths), kind="stable").tolist():
             arrival = int(_arrivals(paths)[agent])
-            goal = paths[-1, agent]
-            for begin in range(0, arrival, 2):
-                way = goal - paths[begin, agent]
-                needed = int(np.ceil(np.linalg.norm(way) / tick_m))
-                if begin + needed < arrival and _replace(world, paths, agent, begin, begin + needed, arrival):
-                    arrival = begin + needed
-                    break
+            begin = np.unique(np.linspace(0, max(arrival - 1, 0), GLANCES).astype(np.int64))
+            gap = np.linalg.norm(paths[-1, agent] - paths[begin, agent], axis=-1)
+            end = begin + np.maximum(np.ceil(gap / tick_m).astype(np.int64), 1)
+            sooner = end < arrival
+            earliest = np.argsort(end[sooner], kind="stable")
+            _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, one=True)
+            arrival = int(_arrivals(paths)[agent])
             span = arrival
             while span >= 2:
-                for begin in range(0, max(arrival - span // 2, 1), max(span // 2, 1)):
-                    end = min(begin + span, arrival)
-                    _replace(world, paths, agent, begin, end, end)
+                # Pieces of one pass do not overlap, so that all of them may be replaced.
+                for first in (0, span // 2):
+                    begin = np.arange(first, arrival - span + 1, span)
+                    _replace(world, paths, agent, begin, begin + span, begin + span)
                 span = span * 2 // 3 if span > 8 else span // 2
-    return paths[: int(_arrivals(paths).max(initial=0)) + 1] if last else paths
+    return paths[: int(_arrivals(paths).max()) + 1]
 
 
 def _arrivals(paths: Floats) -> Ints:
@@ -184,36 +192,33 @@ def _arrivals(paths: Floats) -> Ints:
     return np.asarray(np.where(moving.any(0), len(paths) - moving[::-1].argmax(0), 0), np.int64)
 
 
-def _replace(world: World, paths: Floats, agent: int, begin: int, end: int, until: int) -> bool:
-    """Go straight between ticks ``begin`` and ``end``, and rest until ``until``, if that is shorter or earlier."""
+def _replace(
+    world: World, paths: Floats, agent: int, begin: Ints, end: Ints, until: Ints | int, one: bool = False
+) -> None:
+    """Go straight between ticks ``begin`` and ``end`` [n], then rest until ``until`` [n], where that is better.
+
+    It has to keep clear of obstacles and others. Better is shorter, or earlier (``end`` before ``until``).
+    Pieces must not overlap, unless only the first allowed ``one`` is wanted.
+    """
+    until = np.broadcast_to(until, begin.shape)
     a, b = paths[begin, agent], paths[until, agent]
-    old = paths[begin : until + 1, agent]
-    share = np.minimum(np.arange(until - begin + 1) / max(end - begin, 1), 1.0).astype(np.float32)[:, None]
-    new = a + (b - a) * share
-    new[-1] = b
-    gain = np.linalg.norm(np.diff(old, axis=0), axis=-1).sum() - np.linalg.norm(b - a)
-    if end == until and gain <= 1e-4 * world.radius:
-        return False
-    if np.linalg.norm(b - a) > (end - begin) * world.v_max * world.dt / SLIP:
-        return False
-    others = np.delete(paths[begin : until + 1], agent, axis=1)
-    keep = SLIP * world.separation
-    near = np.flatnonzero(gaps(boxes(new[None]), boxes(others.swapaxes(0, 1))) < keep)
-    if len(near):
-        others, line = others[:, near], new[:, None]
-        if segment_closest(line[:-1], line[1:], others[:-1], others[1:]).min() < keep:
-            return False
-    if not _roomy(world, a[None], b[None]):
-        return False
-    paths[begin : until + 1, agent] = new
-    return True
-
-
-def _roomy(world: World, begin: Floats, end: Floats) -> bool:
-    """Whether a disc fits along all segments [n, 2] (what touches exactly, fits)."""
-    need = 0.9995 * world.radius
-    room = segment_clearance(world.obstacles, begin, end, need, 2e-4 * world.radius)
-    return bool((room >= need - 2e-4 * world.radius).all())
+    gap = np.linalg.norm(b - a, axis=-1)
+    gone = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(paths[:, agent], axis=0), axis=-1)))
+    better = (end < until) | (gone[until] - gone[begin] > gap + 1e-3 * world.radius)
+    some = np.flatnonzero(better & (gap <= (end - begin) * world.v_max * world.dt / SLIP))
+    some = some[fits(world, a[some], b[some])]
+    if not len(some):
+        return
+    begin, end, until, a, b = begin[some], end[some], until[some], a[some], b[some]
+    tick = np.minimum(begin[:, None] + np.arange((until - begin).max() + 1), until[:, None])
+    share = np.minimum((tick - begin[:, None]) / (end - begin)[:, None], 1.0).astype(np.float32)[..., None]
+    new = np.where(share < 1.0, a[:, None] + (b - a)[:, None] * share, b[:, None])
+    others = np.delete(paths, agent, axis=1)[tick]
+    line = new[:, :, None]
+    closest = segment_closest(line[:, :-1], line[:, 1:], others[:, :-1], others[:, 1:])
+    allowed = np.flatnonzero((closest >= SLIP * world.separation).all((1, 2)))
+    for n in allowed[: 1 if one else None].tolist():
+        paths[tick[n], agent] = new[n]
 
 
 def sound(world: World, paths: Floats) -> bool:
@@ -227,5 +232,5 @@ def sound(world: World, paths: Floats) -> bool:
     return bool(
         apart
         and step.max() <= world.v_max * world.dt * (1.0 + 1e-5)
-        and _roomy(world, paths[:-1].reshape(-1, 2), paths[1:].reshape(-1, 2))
+        and fits(world, paths[:-1].reshape(-1, 2), paths[1:].reshape(-1, 2)).all()
     )

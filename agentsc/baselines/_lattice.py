@@ -102,7 +102,7 @@ class Lattice:
         length = np.rint(np.hypot(*moves.T) * LENGTH_UNITS).astype(np.int32)
         price = (length << MOVE_BITS) + np.arange(len(moves), dtype=np.int32)
         distance = float(np.hypot(world.separation, step_m / 2)) * 1.0001
-        nodes = (origin + cell * np.stack(np.mgrid[:rows, :columns][::-1], axis=-1)).astype(np.float32)
+        nodes = (origin + cell * np.moveaxis(np.indices((rows, columns)), 0, -1)[..., ::-1]).astype(np.float32)
         room = world.obstacles.signed_distance(nodes)
         free = room >= SNUG * world.radius
         shut = [_shut(world, nodes, room, free, cell, move) for move in moves.tolist()]
@@ -128,9 +128,9 @@ class Lattice:
         node = node[self.free[node[:, 0], node[:, 1]]]
         away = np.linalg.norm(self.point(node) - spot, axis=-1)
         node, away = node[away <= self.step_m], away[away <= self.step_m]
-        fits = _fits(self.world, np.broadcast_to(spot, (len(node), 2)), self.point(node).astype(np.float32))
-        cost = np.rint(away[fits] / self.cell * LENGTH_UNITS).astype(np.int32) << MOVE_BITS
-        return node[fits], cost.astype(np.int32)
+        open_way = fits(self.world, np.broadcast_to(spot, (len(node), 2)), self.point(node).astype(np.float32))
+        cost = np.rint(away[open_way] / self.cell * LENGTH_UNITS).astype(np.int32) << MOVE_BITS
+        return node[open_way], cost.astype(np.int32)
 
     def steps_to(self, goal: Floats) -> NDArray[np.int16]:
         """Least number of steps [rows, columns] to a point, over the empty map; `UNREACHED` where there is no way."""
@@ -160,8 +160,8 @@ class Lattice:
         return steps
 
 
-def _fits(world: World, start: Floats, end: Floats) -> NDArray[np.bool_]:
-    """Whether a disc fits all along each segment [n]."""
+def fits(world: World, start: Floats, end: Floats) -> NDArray[np.bool_]:
+    """Whether an agent fits all along each segment [n] between two points [n, 2], metres."""
     if not len(start):
         return np.zeros(0, bool)
     need = SNUG * world.radius
@@ -182,7 +182,7 @@ def _shut(
     # Distance changes by at most the way moved: far from obstacles nothing has to be looked at.
     doubt = both & (room[begin] + room[end] - cell * np.hypot(dy, dx) < 2.0 * world.radius)
     row, column = np.nonzero(doubt)
-    stuck = ~_fits(world, nodes[begin][row, column], nodes[end][row, column])
+    stuck = ~fits(world, nodes[begin][row, column], nodes[end][row, column])
     if not stuck.any():
         return None
     shut = np.zeros(free.shape, np.int32)

@@ -112,7 +112,7 @@ def _wave(
         best = np.full((y1 - y0, x1 - x0), PASS, np.int32)
         low, high = lattice.point(np.array([[y0, x0], [y1, x1]]))
         reach = lattice.distance + lattice.step_m
-        middle, end = 2 * step + 1, 2 * step + 2
+        middle = 2 * step + 1
         close = np.flatnonzero(((spots[:, middle] > low - reach) & (spots[:, middle] < high + reach)).all(1))
         mids = [others[j].mids[min(step, len(others[j].mids) - 1)] for j in close.tolist()]
         nodes = [others[j].nodes[min(step + 1, len(others[j].nodes) - 1)] for j in close.tolist()]
