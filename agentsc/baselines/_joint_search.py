@@ -1,7 +1,8 @@
 """Plans for everybody at once: prioritised search, re-ordered by failures, then improved bit by bit.
 
 1. One agent after the other is planned around those before it, longest trips first. Who finds no
-   way comes first in the next attempt.
+   way comes first in the next attempt. After some attempts agents also leave late, by chance:
+   where two have to pass each other at the only bay of a corridor, the first one must wait.
 2. Large neighbourhood search: some agents, one of them late and the others in its way, give up
    their paths and are planned anew in another order; what is no worse is kept.
 3. Paths are sampled at ticks and straightened, checked exactly and in continuous time.
@@ -27,6 +28,8 @@ from envs.world import World
 
 SLIP = 1.001
 """Plans keep this many times the separation, and stay under top speed by as much."""
+PUNCTUAL = 6
+"""Attempts in which everybody may leave at once."""
 GLANCES = 48
 """Ticks at which a straight dash to the goal is considered."""
 
@@ -66,9 +69,12 @@ def _first(
         # Who failed before comes first; the rest by length of trip, in later attempts roughly.
         chance = keyed.uniform(*key, keyed.stream_id("order"), attempt, np.arange(len(trips)))
         rank = failures + urgency / urgency.max(initial=1.0) * 0.5 + chance * min(attempt, 5) * 0.1
+        waits = keyed.uniform(*key, keyed.stream_id("wait"), attempt, np.arange(2 * len(trips))).reshape(2, -1)
+        most = urgency.max() * max(attempt - PUNCTUAL + 1, 0) / max(attempts - PUNCTUAL, 1)
+        hold = np.where(waits[0] < 0.5, waits[1] * most, 0.0).astype(np.int64)
         found: dict[int, Claim] = {}
         for agent in np.argsort(-rank, kind="stable").tolist():
-            path = find(lattice, trips[agent], list(found.values()), latest)
+            path = find(lattice, trips[agent], list(found.values()), latest, int(hold[agent]))
             if path is None:
                 failures[agent] = failures.max() + 1.0
                 break

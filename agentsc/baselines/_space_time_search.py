@@ -54,11 +54,11 @@ class Trip:
         return cls(start, goal, to_go, leave, arrive, least + 1 if least < UNREACHED else UNREACHED)
 
 
-def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int) -> Places | None:
+def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int, hold: int = 0) -> Places | None:
     """The way of one agent that arrives first, and among those the shortest.
 
     Args:
-        others: whom to keep clear of. latest: step by which to arrive.
+        others: whom to keep clear of. latest: step by which to arrive. hold: step before which not to leave.
 
     Returns:
         Positions [S + 1, 2] at steps, metres; None if there is no way.
@@ -71,10 +71,11 @@ def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int) -> Plac
     earliest = max(trip.least, 0 if not len(busy) else int(busy[-1]) // 2 + 1)
     if earliest == 0:
         return trip.start[None].astype(np.float64)
+    earliest = max(earliest, trip.least + hold)
     slack = 2
     while earliest <= latest:
         budget = min(earliest + slack, latest)
-        way = _wave(lattice, trip, others, spots, earliest, budget)
+        way = _wave(lattice, trip, others, spots, earliest, budget, hold)
         if way is not None or budget == latest:
             return way
         slack = 2 * slack + 2
@@ -82,7 +83,7 @@ def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int) -> Plac
 
 
 def _wave(
-    lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, earliest: int, budget: int
+    lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, earliest: int, budget: int, hold: int
 ) -> Places | None:
     """`find` within a budget of steps. spots: [other, half step, 2], metres."""
     rows, columns = lattice.shape
@@ -102,11 +103,14 @@ def _wave(
     box = None
     for step in range(budget):
         here = _grow(box, rim, rows, columns)
-        out = np.flatnonzero(leave_left <= budget - step - 1) if 2 * step < staying else np.zeros(0, np.int64)
+        out = np.flatnonzero((leave_left <= budget - step - 1) & (2 * step < staying) & (step >= hold))
         if len(out):
             here = _cover(here, leave[out])
         if here is None:
-            return None
+            if step >= hold:
+                return None
+            behind.append((0, 0, np.zeros((0, 0), np.uint8)))
+            continue
         y0, y1, x0, x1 = here
         now = np.s_[y0:y1, x0:x1]
         best = np.full((y1 - y0, x1 - x0), PASS, np.int32)
