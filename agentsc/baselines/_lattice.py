@@ -224,6 +224,14 @@ class Claim:
         """Metres."""
         return float(np.linalg.norm(np.diff(self.path, axis=0), axis=-1).sum())
 
+    def nodes_at(self, step: int) -> Ints:
+        """What is taken at a whole step."""
+        return self.nodes[min(step, len(self.nodes) - 1)]
+
+    def mids_at(self, step: int) -> Ints:
+        """What is taken half a step after a whole step."""
+        return self.mids[min(step, len(self.mids) - 1)]
+
     def at(self, half_steps: Ints) -> NDArray[np.float64]:
         """Positions [..., 2], metres."""
         return self.spot[np.minimum(half_steps, len(self.spot) - 1)]

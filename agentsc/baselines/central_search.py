@@ -39,7 +39,7 @@ class CentralSearch(Variant):
     architecture: Literal["centralised"] = Field(  # type: ignore[assignment]
         "centralised", description="who decides: one planner for everybody"
     )
-    attempts: int = Field(20, ge=1, description="orders of agents tried until everybody has a path")
+    attempts: int = Field(100, ge=1, description="orders of agents tried until everybody has a path")
     repairs: int = Field(40, ge=0, description="neighbourhoods searched to improve the paths after that")
 
     def block(self, setup: Setup, ids: Sequence[int]) -> CentralBlock:
