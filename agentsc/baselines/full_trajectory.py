@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agentsc.baselines._trajectories import TrajectoryBlock
-from agentsc.baselines._unasked import nothing
+from agentsc.baselines._unasked import Ints, nothing
 from agentsc.intent.fields import TRAJECTORY
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.planner import PlanningVariant
@@ -30,7 +30,12 @@ class FullTrajectory(PlanningVariant):
 class FullTrajectoryBlock(TrajectoryBlock):
     """The newest trajectory received of a peer is its plan."""
 
-    variant: FullTrajectory
+    variant: PlanningVariant
+
+    def __init__(self, variant: PlanningVariant, setup: Setup, ids: Sequence[int]) -> None:
+        super().__init__(variant, setup, ids)
+        self.heeded = np.ones(self.intents.priority.shape, bool)
+        """Bool [row, peer]: whose trajectories a row takes in."""
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """Replace what is known of a peer's plan by anything newer."""
@@ -38,16 +43,19 @@ class FullTrajectoryBlock(TrajectoryBlock):
         if not len(inbox):
             return
         heard = self.heard(inbox, clock).newest()
-        row, peer, sent, start, _, path = heard.take(heard.start > self.knowledge.plans.seq[heard.row, heard.peer, 0])
+        news = heard.start > self.knowledge.plans.seq[heard.row, heard.peer, 0]
+        row, peer, sent, start, _, path = heard.take(news & self.heeded[heard.row, heard.peer])
         self.knowledge.plans.put((row, peer, np.zeros_like(row)), start, start, path)
         self.knowledge.heard[row, peer] = sent
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
         """Decide; then, once per tick, publish the plan from the next tick on."""
         self.adopt(sampled)
-        if clock % self.setup.rounds:
-            return nothing()
         rows = np.flatnonzero(self.active[self.lane])
-        start = self.now + 1  # the earliest tick at which a plan chosen now takes effect
+        return nothing() if clock % self.setup.rounds else self.publish(rows, clock)
+
+    def publish(self, rows: Ints, clock: int) -> Packets:
+        """A packet of each of ``rows``: its plan from the next tick on, the earliest at which one chosen now counts."""
+        start = self.now + 1
         ticks = np.broadcast_to(start + np.arange(self.waypoints), (len(rows), self.waypoints))
         return self.packets(rows, TRAJECTORY, start, self.executed(rows, ticks), clock)

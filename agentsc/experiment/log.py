@@ -67,7 +67,7 @@ class RunLog:
         of a belief's samples. belief_cover_sum: float64 [L], truths inside the 90 % region.
         belief_count: int64 [L], beliefs scored.
         adherence: float64 [L], share of motion that follows the map's pattern; None without one.
-        v_max: m/s, for lower bounds of times; None leaves them out.
+        v_max: m/s, for the times of trips; None leaves them out.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from agentsc.actors.fleet import LocalFleet
 from agentsc.baselines._deconfliction import DeconflictingBlock
 from agentsc.experiment.config import resolve
-from agentsc.experiment.metrics import metrics
+from agentsc.experiment.metrics import lane_rows, metrics
 from agentsc.experiment.run import prepare
 from agentsc.experiment.runner import run_lanes
 from agentsc.intent.codec import decode
@@ -224,7 +224,7 @@ def test_what_is_measured_and_what_is_not(name: str) -> None:
     assert log.proposals is not None and log.commits is not None and log.bits is not None and log.packets is not None
     assert (log.proposals >= log.commits).all() and (log.commits > 4).all()
     np.testing.assert_array_equal(log.bits, log.packets * BITS)
-    found = metrics(log)
+    found = metrics(lane_rows(log))
     span = {"mader": 1, "rmader": 4}[name]
     assert span + 1 <= found["rounds_per_commit"]["mean"] <= span + ROUNDS
     assert found["grant_ratio"]["mean"] is None and "grants" in found["grant_ratio"]["reason"]

@@ -20,7 +20,7 @@ def row(protocol: str, episode: int, makespan_s: float | None, **changes: Any) -
         "agents_at_goal": 2 if done else 1, "agents": 2, "duration_s": makespan_s or 20.0, "collisions": 0,
         "obstacle_contacts": 0, "separation_m": 0.1, "min_separation_m": 0.2, "min_separation_at_ticks_m": 0.2,
         "makespan_s": makespan_s, "flowtime_s": makespan_s and 2 * makespan_s, "flowtime_ratio": 1.1 if done else None,
-        "path_length_ratio": 1.0 if done else None, "makespan_bound_s": 2.0, "smoothness_m": 0.0, "adherence": 1.0,
+        "path_length_ratio": 1.0 if done else None, "longest_trip_s": 2.0, "smoothness_m": 0.0, "adherence": 1.0,
         "speed_score": 2.0 / makespan_s if makespan_s else 0.0, "bits": 80 * (episode + 1),
     } | changes  # fmt: skip
 
