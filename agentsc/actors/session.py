@@ -45,7 +45,7 @@ def open_session(*, cpus: int | None = None, address: str | None = None) -> bool
     if ray.is_initialized():
         return False
     if address is not None:
-        _check(address)
+        reach(address)
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     options = {"address": address} if address else {"include_dashboard": False, "num_cpus": cpus}
     ray.init(
@@ -54,7 +54,7 @@ def open_session(*, cpus: int | None = None, address: str | None = None) -> bool
     return True
 
 
-def _check(address: str) -> None:
+def reach(address: str) -> None:
     """Raise a `ConnectionError` where nobody listens; Ray itself would go on trying for many minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdigit()):

@@ -171,6 +171,8 @@ def _sentence(error: ValidationError) -> ConfigError:
         meaning = Suite.model_fields[where].description if where in Suite.model_fields else "see docs/benchmarks.md"
         return ConfigError(f"suite.{where} is missing: give it a value ({meaning})")
     rule = first["msg"].removeprefix("Input should be ")
+    if ".axes." in where:
+        rule = "a list of values, or a mapping of labels to mappings of configuration keys"
     return ConfigError(f"suite.{where} must be {rule}, got {first['input']!r:.60} (see docs/benchmarks.md)")
 
 
@@ -248,12 +250,7 @@ def _entries(axis: str, values: list[Any] | dict[Any, Tree], where: str) -> Iter
     if not values:
         raise ConfigError(f"{where}.axes.{axis} must have at least one value, got none")
     if isinstance(values, dict):
-        for label, overlay in values.items():
-            if not isinstance(overlay, dict):
-                raise ConfigError(
-                    f"{where}.axes.{axis}.{label} must be a mapping of configuration keys, got {overlay!r}"
-                )
-            yield label, overlay
+        yield from values.items()
         return
     if axis not in SHORTHANDS:
         raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentsc.actors.pool import run_here, run_on_ray
+from agentsc.actors.session import reach
 
 
 def worker() -> Callable[[int], int]:
@@ -41,5 +42,5 @@ def test_errors_stay_with_their_task_here() -> None:
 
 
 def test_no_cluster_is_a_connection_error() -> None:
-    with pytest.raises(ConnectionError):
-        dict(run_on_ray(worker(), [0], workers=1, address="127.0.0.1:1"))
+    with pytest.raises(ConnectionError, match="127.0.0.1:1"):
+        reach("127.0.0.1:1")

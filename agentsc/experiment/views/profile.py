@@ -34,8 +34,8 @@ class ProfileView(View):
                 share, band = performance_profile(strata, levels)
                 axis.plot(levels, share, color=looks[name][0], linewidth=1.5, label=str(name))
                 axis.fill_between(levels, band[:, 0], band[:, 1], color=looks[name][0], alpha=0.15, linewidth=0)
-            axis.set(xlabel="speed score τ (1: the longest trip, alone at full speed)", ylabel="share of attempts above τ")
-            axis.set_ylim(-0.02, 1.02)
+            axis.set(xlabel="speed score τ (1: the longest trip, alone at full speed)", ylim=(-0.02, 1.02))
+            axis.set_ylabel("share of attempts above τ")
             legend(figure, [axis])
         return Rendered(self.title, f"{self.caption} Bands are 95 %; n = {total} attempts.".strip(), figure=figure)
 
