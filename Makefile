@@ -14,7 +14,7 @@ help:
 	@echo "make setup   install only; afterwards $(BIN)/agentsc works"
 	@echo "make lint    ruff"
 	@echo "make types   mypy"
-	@echo "make results regenerate experiments/results"
+	@echo "make results compute what is missing in experiments/results, then the tables made from it"
 	@echo "make peers   install the libraries we compare with, and run the comparisons"
 	@echo "make clean   remove $(VENV)"
 
@@ -47,8 +47,12 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+SUITES := mmd-scenes loss-delay bits-vs-success
+# What is there already is kept: delete experiments/results/SUITE to compute it anew.
 results: $(VENV)/.dev
-	$(BIN)/python experiments/weave_loss.py
+	for suite in $(SUITES); do $(BIN)/agentsc bench $$suite --out experiments/results/$$suite --resume || exit 1; done
+	$(BIN)/agentsc leaderboard experiments/results
+	$(BIN)/python experiments/readme_numbers.py
 
 peers: $(VENV)/.peers
 	$(BIN)/python experiments/benchmarks/world_speed.py

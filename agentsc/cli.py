@@ -161,7 +161,7 @@ def bench(
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster to spread over.")] = None,
     set: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run, and how long.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: try failed cells again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Resume failed cells too.")] = False,
     json: Json = False,
 ) -> None:
     """Run a suite of experiments; write rows, figures and a report."""

@@ -9,7 +9,8 @@ The distance to a rounded box grows with each of ``|x - cx|`` and ``|y - cy|``. 
 its least and greatest values are therefore closed forms, and a box that is never the nearest one
 anywhere in the cell can be dropped *exactly*. A query gathers the few boxes left in its cell.
 
-Formulas are written once over an array namespace (numpy or torch). Reference for the box formula:
+Formulas are written once over an array namespace (numpy or torch). On numpy arrays, `Obstacles` and
+`segment_clearance` answer by their compiled twins in `envs/_kernels.py`. Reference for the box formula:
 I. Quilez, "2D distance functions" (the exact box, offset by the corner radius).
 """
 
@@ -30,7 +31,6 @@ Array = Any
 """A float32 numpy array or torch tensor."""
 Bounds = tuple[float, float, float, float]
 
-_BLOCK = 4096  # points per numpy pass, so that its temporaries stay in the cache
 _MAX_CELLS = 1 << 20
 _TINY = 1e-30  # keeps square roots differentiable at zero; far below a float32 length's rounding
 
@@ -229,8 +229,17 @@ class Obstacles:
         """The numpy arrays of a query, built on first use."""
         return _build(self)
 
+    @cached_property
+    def plain(self) -> tuple[Any, ...]:
+        """The same arrays as a compiled kernel takes them; a missing wall is one infinitely far away."""
+        field = self.field
+        endless = np.array([0.0, 0.0, np.inf, np.inf], np.float32)
+        wall = endless if field.wall is None else field.wall
+        inverse, cutoff = np.float32(field.inverse), np.float32(field.cutoff)
+        return field.origin, inverse, *field.shape, field.candidates, field.boxes, wall, cutoff
+
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "field"}
+        return {key: value for key, value in vars(self).items() if key not in ("field", "plain")}
 
     def tensors(self, device: str | torch.device = "cpu") -> Field:
         """The same arrays as torch tensors, for `signed_distance` and `distance_and_gradient`."""
@@ -260,14 +269,13 @@ class Obstacles:
         Returns:
             float32 [...].
         """
+        from envs import _kernels
+
         array = np.asarray(points, dtype=np.float32)
-        flat = array.reshape(-1, 2)
-        if len(flat) <= _BLOCK:
-            return np.asarray(signed_distance(self.field, array))
-        out = np.empty(len(flat), np.float32)
-        for start in range(0, len(flat), _BLOCK):
-            out[start : start + _BLOCK] = signed_distance(self.field, flat[start : start + _BLOCK])
-        return out.reshape(array.shape[:-1])
+        flat = np.ascontiguousarray(array.reshape(-1, 2))
+        distance = np.empty(len(flat), np.float32)
+        _kernels.signed_distance(flat, *self.plain, distance)
+        return distance.reshape(array.shape[:-1])
 
     def distance_and_gradient(self, points: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Distance, and its gradient: the unit vector away from the nearest surface.
@@ -280,12 +288,12 @@ class Obstacles:
         Returns:
             float32 [...] and float32 [..., 2].
         """
+        from envs import _kernels
+
         array = np.asarray(points, dtype=np.float32)
-        flat = array.reshape(-1, 2)
+        flat = np.ascontiguousarray(array.reshape(-1, 2))
         distance, gradient = np.empty(len(flat), np.float32), np.empty_like(flat)
-        for start in range(0, len(flat), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            distance[block], gradient[block] = distance_and_gradient(self.field, flat[block])
+        _kernels.distance_and_gradient(flat, *self.plain, distance, gradient)
         return distance.reshape(array.shape[:-1]), gradient.reshape(array.shape)
 
 
@@ -433,30 +441,12 @@ def segment_clearance(
     Returns:
         float32 [...], a lower bound, metres.
     """
+    from envs import _kernels
+
     start, end = np.broadcast_arrays(np.asarray(p0, np.float32), np.asarray(p1, np.float32))
     shape = start.shape[:-1]
-    start, end = start.reshape(-1, 2), end.reshape(-1, 2)
-    change = end - start
-    length = np.sqrt((change * change).sum(-1))
-    d0, d1 = obstacles.signed_distance(np.stack([start, end]))
-    result = np.minimum(d0, d1)  # ends as a running upper bound, plus what unresolved stretches allow
-    owner = np.arange(len(start))
-    t0, t1 = np.zeros(len(start), np.float32), np.ones(len(start), np.float32)
-    lower = np.full(len(start), np.inf, np.float32)
-    while len(owner):
-        bound = (d0 + d1 - (t1 - t0) * length[owner]) / 2
-        done = ~(bound < result[owner] - tolerance)  # so that a NaN ends here, as NaN
-        if threshold is not None:
-            done |= bound >= threshold
-        np.minimum.at(lower, owner[done], bound[done])
-        if done.all():
-            break
-        go = ~done
-        owner, t0, t1, d0, d1 = owner[go], t0[go], t1[go], d0[go], d1[go]
-        middle = (t0 + t1) / 2
-        dm = obstacles.signed_distance(start[owner] + middle[:, None] * change[owner])
-        np.minimum.at(result, owner, dm)
-        owner = np.concatenate([owner, owner])
-        t0, t1 = np.concatenate([t0, middle]), np.concatenate([middle, t1])
-        d0, d1 = np.concatenate([d0, dm]), np.concatenate([dm, d1])
-    return np.asarray(np.minimum(lower, result).reshape(shape))
+    start, end = (np.ascontiguousarray(each.reshape(-1, 2)) for each in (start, end))
+    clearance = np.empty(len(start), np.float32)
+    good = np.float32(np.inf if threshold is None else threshold)
+    _kernels.segment_clearance(start, end, *obstacles.plain, good, np.float32(tolerance), clearance)
+    return clearance.reshape(shape)

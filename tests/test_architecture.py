@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = {"envs": {"envs"}, "policies": {"envs", "policies"}, "agentsc": {"envs", "policies", "agentsc"}}
 """Room → rooms that it may import."""
-PURE_ENVS = {"errors", "geometry", "keyed", "maps", "navigation", "registry"}
+PURE_ENVS = {"compiled", "errors", "geometry", "keyed", "maps", "navigation", "registry"}
 """What the policies may see of the world."""
 
 
@@ -113,9 +113,9 @@ def test_every_module_is_in_a_package_and_says_what_it_is(path: Path) -> None:
     ("code", "banned"),
     [
         ("import sys; from agentsc.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-         ("torch", "ray", "numpy", "pydantic", "pygame", "polars", "scipy", "pettingzoo")),
-        ("import sys, agentsc", ("torch", "ray", "numpy", "pydantic")),
-        ("import sys, agentsc.experiment.run", ("torch", "ray", "pygame", "polars", "pettingzoo")),
+         ("torch", "ray", "numpy", "numba", "pydantic", "pygame", "polars", "scipy", "pettingzoo")),
+        ("import sys, agentsc", ("torch", "ray", "numpy", "numba", "pydantic")),
+        ("import sys, agentsc.experiment.run", ("torch", "ray", "numba", "pygame", "polars", "pettingzoo")),
     ],
     ids=["help", "import agentsc", "import agentsc.experiment.run"],
 )  # fmt: skip

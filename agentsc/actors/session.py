@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import sys
 from types import ModuleType
 
@@ -43,9 +44,22 @@ def open_session(*, cpus: int | None = None, address: str | None = None) -> bool
     ray = load(own=address is None)
     if ray.is_initialized():
         return False
+    if address is not None:
+        _check(address)
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     options = {"address": address} if address else {"include_dashboard": False, "num_cpus": cpus}
     ray.init(
         log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment}, **options
     )
     return True
+
+
+def _check(address: str) -> None:
+    """Raise a `ConnectionError` where nobody listens; Ray itself would go on trying for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):
+        return  # "auto" and the like, which Ray looks up itself
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody answers at {address}: {error.strerror or error}") from None

@@ -145,7 +145,8 @@ def print_comparison(data: Mapping[str, Any], console: Any) -> None:
         if "reason" in pair:
             console.print(f"\n{title}: not paired, {pair['reason']}", highlight=False)
             continue
-        table = Table(title=f"\n{title}, same {pair['episodes']} episodes", title_justify="left", box=None, pad_edge=False)
+        title = f"\n{title}, same {pair['episodes']} episodes"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column in ("per episode", "mean difference", "pairs", "p", "p (Holm)"):
             table.add_column(column, justify="left" if column == "per episode" else "right")
         for name, found in pair["differences"].items():

@@ -49,7 +49,7 @@ def page_text(folders: Sequence[Path], base: Path) -> str:
         "",
         "Made from the raw rows in this folder by `agentsc leaderboard experiments/results`; nothing is typed in by",
         "hand. Per suite, over all of its cells: success and contact rates with Wilson intervals, the interquartile",
-        "mean of the speed score (shortest possible makespan over the real one, 0 for every failed attempt) with an",
+        "mean of the speed score (longest trip alone at full speed over the makespan, 0 for a failed attempt) with an",
         "interval resampled inside each cell, and bits per agent and second, headers included. A protocol is ranked",
         "by its speed score among those that ran the same cells. *Oracle* protocols see what no radio delivers.",
         "",

@@ -67,7 +67,7 @@ class RunLog:
         of a belief's samples. belief_cover_sum: float64 [L], truths inside the 90 % region.
         belief_count: int64 [L], beliefs scored.
         adherence: float64 [L], share of motion that follows the map's pattern; None without one.
-        v_max: m/s, for lower bounds of times; None leaves them out.
+        v_max: m/s, for the times of trips; None leaves them out.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
 
@@ -149,11 +149,13 @@ class RunLog:
     @property
     def smoothness(self) -> Doubles:
         """float64 [L]: mean change of displacement from tick to tick, m (MMD's |v_{t+1} − v_t|); nan if too short."""
-        change = np.linalg.norm(np.diff(self.positions.astype(np.float64), 2, axis=1), axis=-1)
-        counted = np.arange(change.shape[1])[None, :] < (self.last_tick - 1)[:, None]
-        number = counted.sum(axis=1) * self.agents
-        total = (change * counted[..., None]).sum(axis=(1, 2))
-        return np.asarray(np.divide(total, number, out=np.full(self.lanes, np.nan), where=number > 0), np.float64)
+        found = np.full(self.lanes, np.nan)
+        # Lane by lane: sums over a batch would be rounded differently beside lanes that take longer.
+        for lane, last in enumerate(self.last_tick.tolist()):
+            change = np.diff(self.positions[lane, : last + 1].astype(np.float64), 2, axis=0)
+            if len(change):
+                found[lane] = np.linalg.norm(change, axis=-1).mean()
+        return found
 
     @property
     def closest_at_ticks(self) -> Doubles:

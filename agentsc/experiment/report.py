@@ -155,7 +155,8 @@ def svg(figure: Figure) -> str:
     buffer = io.StringIO()
     with style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
+    _, begin, rest = buffer.getvalue().partition("<svg")
+    return re.sub(r"<metadata>.*?</metadata>", "", begin + rest, flags=re.DOTALL)
 
 
 def _save(figure: Figure, folder: Path, name: str) -> None:

@@ -86,7 +86,8 @@ class _Run:
         self.rounds = config.rounds_per_tick
         self.arena = Arena(world)
         round_s = world.dt / self.rounds
-        self.medium = Medium(config.link, config.seed, world.episodes, world.agents, round_s)
+        link = variant.radio or config.link
+        self.medium = Medium(link, config.seed, world.episodes, world.agents, round_s)
         self.age = AgeOfInformation(world.lanes, world.agents, round_s)
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
@@ -275,9 +276,10 @@ class _Run:
         log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
         if medium.decisions.any():
             log.age_sum, log.age_count = self.age_sum, self.age_count
-        if self.variant.negotiates:
+        if self.variant.deliberates:
             log.proposals, log.commits = counters.proposals, counters.commits
             log.commit_rounds = counters.commit_rounds
+        if self.variant.negotiates:
             log.grants_asked, log.grants_given = counters.grants_asked, counters.grants_given
         if self.variant.monitored:
             log.brakes = counters.brakes

@@ -221,7 +221,8 @@ def _combinations(block: Block, where: str) -> Iterator[tuple[dict[str, Any], Tr
             continue
         overlay: Tree = {}
         links = []
-        for _, tree in entries:
+        # Who names a plug-in goes first: a new name drops the parameters of the one before it.
+        for _, tree in sorted(entries, key=lambda entry: not _names_a_plugin(entry[1])):
             if "link" in tree:
                 links.append(str(tree["link"]))
             overlay = merge(overlay, {key: value for key, value in tree.items() if key != "link"})
@@ -229,6 +230,11 @@ def _combinations(block: Block, where: str) -> Iterator[tuple[dict[str, Any], Tr
             real = [link for link in links if link != "perfect"]
             overlay["link"] = "+".join(real) or "perfect"
         yield labels, overlay
+
+
+def _names_a_plugin(overlay: Tree) -> bool:
+    values = [overlay[key] for key in ("scenario", "protocol") if key in overlay]
+    return any(isinstance(value, str) or (isinstance(value, dict) and "name" in value) for value in values)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -33,8 +33,8 @@ from agentsc.intent.fields import (
     STATUS,
     STATUS_FIELDS,
     T0_BITS,
-    TRAJECTORY,
     TRAJECTORY_FIELDS,
+    WAYPOINT_KINDS,
 )
 from agentsc.intent.plan import PlanSpec
 
@@ -53,7 +53,7 @@ class Message:
 
     Attributes:
         sections: uint8 [K], bit mask INTENT | STATUS | PLAN | GRANTS; 0 for the baselines' kinds.
-        kind: uint8 [K], STATE or TRAJECTORY where the mask is 0.
+        kind: uint8 [K], STATE, TRAJECTORY or OPTIMISED where the mask is 0.
         id: int32 [K], sender. clock: int32 [K], 16-bit round counter of the sender; only its low byte
             where ``has_clock_high`` is False (`fields.unwrap` restores it).
         goal_x … confidence: int32 [K], codes of the intent token.
@@ -62,7 +62,8 @@ class Message:
         plan: int32 [K, 2 + 2(P − 2)], as `PlanSpec.quantise`.
         grant_count: int32 [K]; grant_peer, grant_seq (low 3 bits), grant_verdict: int32 [K, G].
         position, velocity: int32 [K, 2], codes of a STATE (velocity is signed).
-        waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY.
+        waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY
+            or an OPTIMISED.
     """
 
     sections: NDArray[np.uint8]
@@ -218,7 +219,7 @@ def _groups(sections: NDArray[np.uint8], kind: NDArray[np.uint8]) -> Iterator[tu
 
 def _legal(mask: int, kind: int) -> bool:
     if mask == 0:
-        return kind in (STATE, TRAJECTORY)
+        return kind == STATE or kind in WAYPOINT_KINDS
     return mask < 16 and (mask & STATUS != 0 or mask & (PLAN | GRANTS) == 0)
 
 
@@ -252,7 +253,7 @@ def _fixed_bits(mask: int, kind: int, spec: PlanSpec) -> int:
 def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.int64]:
     """Number of grants or way-points that each packet claims to hold."""
     width = COUNT_BITS if mask & GRANTS else 8
-    if not mask & GRANTS and not (mask == 0 and kind == TRAJECTORY):
+    if not mask & GRANTS and not (mask == 0 and kind in WAYPOINT_KINDS):
         return np.zeros(len(part), np.int64)
     at = _fixed_bits(mask, kind, spec) - width
     if at // 8 + 1 >= part.shape[1]:
@@ -299,7 +300,7 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
         values[len(names) :] = np.where(present, _grant_words(part, most), 0)
         payload += GRANT_BITS * part.grant_count
     data = pack(values.view(np.uint64), (*widths, *[GRANT_BITS] * most))
-    if mask == 0 and kind == TRAJECTORY:
+    if mask == 0 and kind in WAYPOINT_KINDS:
         most = int(part.waypoint_count.max())
         if most > part.waypoints.shape[1]:
             raise ValueError(f"waypoint_count must be at most {part.waypoints.shape[1]}, got {most}")
@@ -365,7 +366,7 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
         message.grant_peer[index] = words >> (GRANT_SEQ_BITS + 1)
         message.grant_seq[index] = (words >> 1) & 7
         message.grant_verdict[index] = words & 1
-    if mask == 0 and kind == TRAJECTORY:
+    if mask == 0 and kind in WAYPOINT_KINDS:
         most = message.waypoints.shape[1]
         raw = np.ascontiguousarray(part[:, _WAYPOINTS_AT : _WAYPOINTS_AT + 8 * most])
         points = raw.view(">f4").astype(np.float32).reshape(len(part), -1, 2)

@@ -11,7 +11,8 @@ A packet is BASE, then each section whose bit is set in the mask, then a checksu
 | GRANTS  | 6 + 12 each   | verdicts on peers' proposals                                       |
 | CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
 
-A mask of zero is followed by a 4-bit kind: STATE and TRAJECTORY, the baselines' packets.
+A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets. An OPTIMISED
+packet is a TRAJECTORY that its sender does not follow yet, and may never.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY = 1, 2
+STATE, TRAJECTORY, OPTIMISED = 1, 2, 3
 """Kinds of packet with an empty mask."""
+WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
+"""Kinds that hold way-points; they have the same layout."""
 
 
 class Field(NamedTuple):

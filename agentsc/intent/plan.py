@@ -23,8 +23,6 @@ from policies.trajectory.spline import spans
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
-_CORNERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
-
 
 @dataclass(frozen=True)
 class PlanSpec:
@@ -132,24 +130,17 @@ class PlanSpec:
             int32 [..., 2 + 2(P − 2)]. Every increment is within v_max, so ``dequantise`` of it can be
             driven, and quantising that again gives the same integers.
         """
+        from agentsc.intent import _kernels
+
         batch = control.shape[:-2]
         begin = self.lattice(control[..., 0, :]) if start is None else np.asarray(start, np.int32)
-        target = self._units(control)
         codes = np.empty((*batch, self.columns), np.int32)
-        codes[..., :2] = begin
-        reached = np.broadcast_to(begin, (*batch, 2)).astype(np.float64)
-        for i in range(self.increments):
-            scale = float(self.scale[i])
-            reach = float(self.reach[i]) / scale
-            wanted = (target[..., i + 1, :] - reached) / scale
-            length = np.maximum(np.linalg.norm(wanted, axis=-1, keepdims=True), 1e-12)
-            wanted = np.clip(wanted * np.minimum(1.0, reach / length), -self._top, self._top)
-            code = np.rint(wanted)
-            over = np.linalg.norm(code, axis=-1) > reach
-            if over.any():
-                code[over] = _within(wanted[over], reach)
-            codes[..., 2 * i + 2 : 2 * i + 4] = code
-            reached += code * scale
+        target = self._units(control).reshape(-1, self.control_points, 2)
+        scale = self.scale.astype(np.float64)
+        _kernels.quantise(
+            target, np.ascontiguousarray(begin.reshape(-1, 2)), scale, self.reach / scale, self._top,
+            codes.reshape(-1, self.columns),
+        )  # fmt: skip
         return codes
 
     def dequantise(self, codes: NDArray[np.integer]) -> Floats:
@@ -166,15 +157,3 @@ class PlanSpec:
         steps[..., 1:, :] *= self.scale[:, None]
         inner = np.cumsum(steps, axis=-2)
         return self.point(np.concatenate([inner, inner[..., -1:, :]], axis=-2))
-
-
-def _within(wanted: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Of the four codes around each wanted increment, the nearest that is not longer than ``reach`` [K, 2].
-
-    One of the four is the increment cut towards zero, and no wanted increment is longer than ``reach``.
-    """
-    corners = np.floor(wanted)[:, None, :] + _CORNERS
-    miss = np.linalg.norm(corners - wanted[:, None, :], axis=-1)
-    miss[np.linalg.norm(corners, axis=-1) > reach * (1.0 + 1e-9)] = np.inf
-    best: NDArray[np.float64] = corners[np.arange(len(wanted)), miss.argmin(-1)]
-    return best

@@ -185,9 +185,19 @@ class Variant(Plugin):
         """The state machine of agents ``ids``."""
 
     @property
+    def radio(self) -> str | None:
+        """The link that an oracle baseline is given instead of the configured one; None for no oracle."""
+        return None
+
+    @property
     def negotiates(self) -> bool:
-        """Whether plans wait for grants; otherwise proposals, commits and grants are not measured."""
+        """Whether plans wait for grants; otherwise grants are not measured."""
         return False
+
+    @property
+    def deliberates(self) -> bool:
+        """Whether a chosen plan can still be given up; otherwise proposals and commits are not measured."""
+        return self.negotiates
 
     @property
     def monitored(self) -> bool:

@@ -117,14 +117,14 @@ def clear_of_peers(
         row: [n]. path: [n, H + 1, 2]. start: [n], ticks. self_id: [n], excluded.
         distance: centre distance to keep, metres.
     """
-    peers = knowledge.plans.seq.shape[1]
+    from agentsc.protocol import _kernels
+
     ok = np.ones(len(row), bool)
     # Bounding boxes first, over all peers at once; then only the pairs that may touch.
-    box = boxes(path)[:, None]
-    known = knowledge.plans
+    box, known = boxes(path), knowledge.plans
+    close = np.empty((len(row), known.seq.shape[1]), bool)
     for slot in (0, 1):
-        others = known.valid[row, :, slot] & (np.arange(peers) != self_id[:, None])
-        close = (gaps(box, known.box[row, :, slot]) < distance) & others
+        _kernels.close_peers(box, row, self_id, known.box, known.valid, distance, slot, close)
         n, peer = np.nonzero(close)
         if not len(n):
             continue

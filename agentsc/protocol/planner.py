@@ -16,6 +16,7 @@ from pydantic import Field
 
 from agentsc.intent.fields import confidence, confidence_code, goal_code, margin_code
 from agentsc.protocol import Beliefs, Block, SampleReply, SampleRequest, Setup, Trace, Variant
+from agentsc.protocol.beliefs import Believed
 from agentsc.protocol.grants import Knowledge, clear_of_peers
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight, foresee
@@ -123,8 +124,7 @@ class PlanningBlock(Block):
         self.best_to_go = np.full(rows, np.inf, np.float32)
         self.progress_tick = np.zeros(rows, np.int64)
         self.due: Ints = np.zeros(0, np.int64)
-        self._believed: dict[tuple[int, ...], tuple[int, Floats]] = {}
-        self._asked: list[tuple[int, ...]] = []
+        self._believed = Believed(self.horizon)
         self._foresight: tuple[Ints, Foresight] | None = None
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
         self._episode = world.episodes[self.lane]
@@ -140,15 +140,18 @@ class PlanningBlock(Block):
 
     def executed(self, rows: Ints, ticks: Ints) -> Floats:
         """Own positions [rows, k, 2] at ``ticks`` [rows, k], as committed."""
-        first, later = self.own.take((rows, 0)), self.own.take((rows, 1))
-        return np.where((ticks < later.start[:, None])[..., None], first.at(ticks), later.at(ticks))
+        start = self.own.start[rows]
+        slot = np.where(ticks < start[:, 1, None], 0, 1)
+        step = np.minimum(np.maximum(ticks - np.take_along_axis(start, slot, 1), 0), self.horizon)
+        return self.own.path[rows[:, None], slot, step]
 
     def peer_positions(self, rows: Ints, peers: Ints, ticks: Ints) -> Floats:
         """Positions [rows, peer, k, 2] of known plans at ``ticks`` [rows, k]; the newest one once it has started."""
-        plans, ticks = self.knowledge.plans, ticks[:, None, :]
-        old, new = plans.take((rows[:, None], peers, 0)), plans.take((rows[:, None], peers, 1))
-        use = new.valid[..., None] & (ticks >= new.start[..., None])
-        return np.where(use[..., None], new.at(ticks), old.at(ticks))
+        plans, ticks, row = self.knowledge.plans, ticks[:, None, :], rows[:, None]
+        old, new = plans.start[row, peers, 0, None], plans.start[row, peers, 1, None]
+        use = plans.valid[row, peers, 1, None] & (ticks >= new)
+        step = np.minimum(np.maximum(ticks - np.where(use, new, old), 0), self.horizon)
+        return plans.path[row[..., None], peers[..., None], use.astype(np.int64), step]
 
     def rank(self, priority: Ints, ids: Ints) -> Ints:
         """Order of right of way: priority first, then the lower id."""
@@ -185,31 +188,27 @@ class PlanningBlock(Block):
         tick = self.now
         self.own_priority = self.priority(tick)
         self.due = self._whose_turn(tick)
-        self._asked = []
         if not len(self.due):
             return None
         self._near = self._nearest(self.due, tick)
         bucket = tick // 4
-        self._believed = {k: v for k, v in self._believed.items() if k[-1] >= bucket - 1}
+        self._believed.forget(4 * (bucket - 1))
+        # What each due row heard of each of its near peers, [due · peer].
         plans = self.knowledge.plans
-        wanted: dict[tuple[int, ...], tuple[int, int]] = {}
-        slot = np.where(self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket), 1, 0)
-        for row, peers in zip(self.due.tolist(), self._near.tolist(), strict=True):
-            for peer in peers:
-                s = int(slot[row, peer])
-                key = (
-                    int(self.lane[row]), peer, int(self.intents.clock[row, peer]),
-                    int(plans.seq[row, peer, s]), int(plans.start[row, peer, s]), bucket,
-                )  # fmt: skip
-                if self.intents.clock[row, peer] >= 0 and key not in self._believed:
-                    wanted.setdefault(key, (row, s))
-        if not wanted:
+        row, peer = np.repeat(self.due, self._near.shape[1]), self._near.ravel()
+        started = self.knowledge.confirmed[row, peer] & (plans.start[row, peer, 1] <= 4 * bucket)
+        used, when_heard = started.astype(np.int64), self.intents.clock[row, peer]
+        self._keys = keyed.hash_words(
+            self.lane[row], peer, when_heard, plans.seq[row, peer, used], plans.start[row, peer, used], bucket
+        )
+        heard = np.flatnonzero(when_heard >= 0)
+        wanted = heard[self._believed.missing(self._keys[heard])]
+        if not len(wanted):
             return None
-        self._asked = list(wanted)
-        self._homotopy = {key: int(self.intents.homotopy[row, key[1]]) for key, (row, _) in wanted.items()}
-        row = np.array([r for r, _ in wanted.values()])
-        used = np.array([s for _, s in wanted.values()])
-        peer = np.array([k[1] for k in wanted])
+        self._asked = wanted
+        row, peer, used = row[wanted], peer[wanted], used[wanted]
+        self._about = np.stack([self.lane[row], peer], -1)
+        self._homotopy = self.intents.homotopy[row, peer]
         when = np.full((len(row), 2), 4 * bucket) + np.arange(2)
         spots = plans.take((row, peer, used)).at(when)
         velocity = (spots[:, 1] - spots[:, 0]) / np.float32(self.setup.world.dt)
@@ -249,10 +248,9 @@ class PlanningBlock(Block):
         if imagined is not None:
             points = self._points(imagined.control)
             points = self._agreeing_first(points)
-            for key, samples in zip(self._asked, points, strict=True):
-                self._believed[key] = (4 * key[-1], samples)
-            about = np.array([key[:2] for key in self._asked])
-            self.formed.append(Beliefs(about[:, 0], about[:, 1], 4 * self._asked[0][-1], points))
+            since = 4 * (self.now // 4)
+            self._believed.put(self._keys[self._asked], since, points[:, 0])
+            self.formed.append(Beliefs(self._about[:, 0], self._about[:, 1], since, points))
         due = self.due
         if not len(due):
             return None
@@ -294,8 +292,7 @@ class PlanningBlock(Block):
 
     def _agreeing_first(self, points: Floats) -> Floats:
         """Samples [n, K, H + 1, 2] in order of how well their turns match the homotopy bits of the token."""
-        wanted = np.array([self._homotopy[key] for key in self._asked])
-        differing = np.bitwise_count(homotopy(points) ^ wanted[:, None])
+        differing = np.bitwise_count(homotopy(points) ^ self._homotopy[:, None])
         order = np.argsort(differing, axis=1, kind="stable")
         return np.take_along_axis(points, order[:, :, None, None], axis=1)
 
@@ -381,25 +378,13 @@ class PlanningBlock(Block):
         offsets = np.arange(0, self.horizon + 1, STRIDE)
         near = self._near
         ticks = self._start[:, None] + offsets
-        plans = self.knowledge.plans
         # The newest known plan, once it has started; the exact check looks at both it and the one before.
         known = self.peer_positions(due, near, ticks)
-        bucket = self.now // 4
-        confirmed = self.knowledge.confirmed & (plans.start[:, :, 1] <= 4 * bucket)
-        slot = np.where(confirmed, 1, 0)
         # One sample of the intent, the one that agrees best with the token.
-        samples, weight = known.copy(), np.zeros(near.shape, np.float32)
-        for n, (r, peers) in enumerate(zip(due.tolist(), near.tolist(), strict=True)):
-            for k, peer in enumerate(peers):
-                s = int(slot[r, peer])
-                key = (
-                    int(self.lane[r]), peer, int(self.intents.clock[r, peer]),
-                    int(plans.seq[r, peer, s]), int(plans.start[r, peer, s]), bucket,
-                )  # fmt: skip
-                found = self._believed.get(key)
-                if found is not None:
-                    samples[n, k] = found[1][0, np.clip(ticks[n] - found[0], 0, self.horizon)]
-                    weight[n, k] = 0.6 if uphill[n, k] else 0.1
+        held, spots = self._believed.at(self._keys, np.repeat(ticks, near.shape[1], axis=0))
+        believed, samples = held.reshape(near.shape), known.copy()
+        samples[believed] = spots
+        weight = np.where(believed, np.where(uphill > 0, np.float32(0.6), np.float32(0.1)), np.float32(0.0))
         discs = np.concatenate([known, samples], axis=1)
         weights = np.concatenate([np.ones_like(weight), weight], axis=1)
         radius = np.full(discs.shape[:3], self.distance + 0.15 * world.radius, np.float32)
@@ -488,15 +473,13 @@ class PlanningBlock(Block):
 
     def _score(self, rows: Ints, points: Floats) -> Floats:
         """Seconds [n, candidate] that plans ``points`` [n, candidate, H + 1, 2] of ``rows`` (of ``due``) cost."""
-        peers, stops = self._peers, points[:, :, ::STRIDE]
-        cost = np.zeros(points.shape[:2], np.float32)
-        decay = (0.98 ** np.arange(stops.shape[2])).astype(np.float32)
-        x, y = np.ascontiguousarray(stops[..., 0]), np.ascontiguousarray(stops[..., 1])
-        for disc in np.flatnonzero(peers.weight[rows].any(0)):
-            spot, radius = peers.discs[rows, disc, None], peers.radius[rows, disc, None]
-            square = (x - spot[..., 0]) ** 2 + (y - spot[..., 1]) ** 2
-            hinge = np.maximum(radius - np.sqrt(square), 0.0)
-            cost += (hinge * hinge) @ decay * peers.weight[rows, disc, None]
+        from agentsc.protocol import _kernels
+
+        peers = self._peers
+        cost = np.empty(points.shape[:2], np.float32)
+        decay = (0.98 ** np.arange(peers.discs.shape[2])).astype(np.float32)
+        plans = np.ascontiguousarray(points, np.float32)
+        _kernels.disc_cost(plans, STRIDE, rows, peers.discs, peers.radius, peers.weight, decay, cost)
         return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
 
     def _crowding(self, rows: Ints, end: Floats) -> Floats:
@@ -539,19 +522,15 @@ class PlanningBlock(Block):
 
     def _geodesic(self, rows: Ints, points: Floats) -> Floats:
         """Seconds to the goal from points [n, k, 2] over the static map."""
-        grid, guide = self.guide.grid, self.guide
-        place = (points - grid.origin) / grid.cell
-        low = np.floor(place).astype(np.int64)
-        around = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        row, column = low[..., 1, None] + around[:, 0], low[..., 0, None] + around[:, 1]
-        inside = (row >= 0) & (column >= 0) & (row < grid.shape[0]) & (column < grid.shape[1])
-        node = np.clip(row, 0, grid.shape[0] - 1) * grid.shape[1] + np.clip(column, 0, grid.shape[1] - 1)
-        gap = np.hypot(column - place[..., 0, None], row - place[..., 1, None]) * grid.cell
-        mine = self.due[rows]
-        field = guide.fields[self.goal_row[mine][:, None, None], node]
-        metres = np.where(inside, field + gap, 1e6).min(-1)
-        straight = np.linalg.norm(points - self.goal[mine][:, None], axis=-1)
-        return np.asarray(np.where(straight < 1.5 * grid.cell, straight, metres) / self.speed, np.float32)
+        from agentsc.protocol import _kernels
+
+        grid, mine = self.guide.grid, self.due[rows]
+        metres = np.empty(points.shape[:2], np.float32)
+        _kernels.geodesic(
+            np.ascontiguousarray(points, np.float32), self.goal[mine], self.goal_row[mine], self.guide.fields,
+            *grid.shape, grid.origin, grid.cell, metres,
+        )  # fmt: skip
+        return np.asarray(metres / self.speed, np.float32)
 
     def _penalty(self, cost: Floats) -> Floats:
         """Seconds charged for the consistency cost."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.geometry import segment_closest
-
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
@@ -67,9 +65,12 @@ class PlanTable:
 
 def boxes(path: Floats) -> Floats:
     """Bounding boxes [..., 2, 2] (lower corner, upper corner) of paths [..., H + 1, 2]."""
-    if path.size == 0:
-        return np.zeros((*path.shape[:-2], 2, 2), np.float32)
-    return np.stack([path.min(-2), path.max(-2)], axis=-2)
+    from agentsc.protocol import _kernels
+
+    box = np.empty((*path.shape[:-2], 2, 2), np.float32)
+    flat = np.ascontiguousarray(path.reshape(-1, *path.shape[-2:]), np.float32)
+    _kernels.boxes(flat, box.reshape(-1, 2, 2))
+    return box
 
 
 def at(path: Floats, start: Ints, ticks: Ints) -> Floats:
@@ -99,24 +100,16 @@ def separated(
     Returns:
         bool [n]. Exact over continuous time, both plans at rest after their ends included.
     """
-    result = np.ones(len(path), bool)
-    if not len(path):
-        return result
+    from agentsc.protocol import _kernels
+
+    clear = np.empty(len(path), bool)
     # Most pairs never share any space: their bounding boxes settle it.
     if near is None:
         near = gaps(boxes(path), boxes(other_path)) < distance
-    pairs = np.flatnonzero(near)
-    if not len(pairs):
-        return result
-    horizon = path.shape[1] - 1
-    later = start[pairs] - other_start[pairs]
-    step = np.arange(horizon + 1 + int(np.maximum(-later, 0).max()))
-    a = path[pairs][:, np.minimum(step, horizon)]
-    b = other_path[pairs[:, None], np.clip(step + later[:, None], 0, horizon)]
-    closest = segment_closest(a[:, :-1], a[:, 1:], b[:, :-1], b[:, 1:])
-    unborn = since_start[pairs, None] & (step[1:] + later[:, None] <= 0)
-    result[pairs] = (np.where(unborn, np.inf, closest) >= distance).all(1)
-    return result
+    each = np.broadcast_to(np.asarray(distance, np.float32), len(path))
+    path, other_path = (np.ascontiguousarray(part, np.float32) for part in (path, other_path))
+    _kernels.separated(path, start, other_path, other_start, each, since_start, near, clear)
+    return clear
 
 
 def gaps(box: Floats, other: Floats) -> Floats:

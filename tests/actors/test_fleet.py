@@ -45,7 +45,7 @@ def ray_once() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("protocol", ["intent", "full-trajectory"])
+@pytest.mark.parametrize("protocol", ["intent", "full-trajectory", "prioritised", "rmader"])
 def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protocol: str) -> None:
     local = log_of(protocol={"name": protocol})
     assert local.positions.std() > 0.0 and local.packets is not None and local.packets.sum() > 20
@@ -67,6 +67,14 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
                 getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts"
             )
         assert log.network_s is not None and log.network_s > 0.0
+
+
+def test_every_host_makes_the_same_plans_for_everybody(ray_once: None) -> None:
+    local = log_of(protocol={"name": "central-search"}, ticks=48)
+    assert local.success.all()
+    for hosts in (1, 2):
+        log = log_of(protocol={"name": "central-search"}, ticks=48, backend="ray", hosts=hosts)
+        assert log.digest() == local.digest(), f"{hosts} hosts"
 
 
 @pytest.mark.parametrize(("agents", "hosts"), [(1, 1), (5, 2), (7, 3), (2, 4)])

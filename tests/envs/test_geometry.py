@@ -132,6 +132,20 @@ def test_gradient_is_finite_in_the_awkward_places() -> None:
     assert (np.linalg.norm(gradient, axis=1) <= 1 + 1e-6).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(obstacles=obstacle_sets, key=st.integers(0, 1000))
+def test_compiled_distance_is_the_array_formula(obstacles: Obstacles, key: int) -> None:
+    points = spots(key, 500, 4.0)
+    distance, gradient = obstacles.distance_and_gradient(points)
+    there = geometry.distance_and_gradient(obstacles.field, points)
+    np.testing.assert_array_equal(obstacles.signed_distance(points), distance)
+    np.testing.assert_allclose(distance, there[0], atol=1e-6)
+    # Where two surfaces are equally far, rounding decides which one it points away from.
+    assert (np.abs(gradient - there[1]).max(axis=1) < 1e-4).mean() > 0.995
+    strided = np.broadcast_to(points[:, None], (500, 2, 2))[::2]
+    np.testing.assert_array_equal(obstacles.signed_distance(strided)[:, 1], distance[::2])
+
+
 def test_torch_gives_the_same_numbers() -> None:
     torch = pytest.importorskip("torch")
     for walled in (False, True):

@@ -14,16 +14,18 @@ from agentsc.intent.fields import (
     GRANTS,
     INTENT,
     INTENT_FIELDS,
+    OPTIMISED,
     PLAN,
     STATE,
     STATUS,
     TRAJECTORY,
+    WAYPOINT_KINDS,
 )
 from agentsc.intent.plan import PlanSpec
 
 SPEC = PlanSpec((0.0, 0.0, 32.0, 32.0), 1.0, 0.25)
 MASKS = [1, 2, 3, 6, 7, 10, 11, 14, 15]
-KINDS = [(mask, 0) for mask in MASKS] + [(0, STATE), (0, TRAJECTORY)]
+KINDS = [(mask, 0) for mask in MASKS] + [(0, STATE), (0, TRAJECTORY), (0, OPTIMISED)]
 
 
 def messages(
@@ -52,7 +54,7 @@ def messages(
     state = ((m.sections == 0) & (m.kind == STATE))[:, None]
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * state
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state
-    trajectory = (m.sections == 0) & (m.kind == TRAJECTORY)
+    trajectory = (m.sections == 0) & np.isin(m.kind, WAYPOINT_KINDS)
     m.waypoint_t0[:] = rng.integers(0, 1 << 16, count) * trajectory
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory
     there = (np.arange(points) < m.waypoint_count[:, None])[..., None]
@@ -215,7 +217,7 @@ def test_values_that_do_not_fit_are_refused() -> None:
         encode(m, SPEC)
 
 
-@pytest.mark.parametrize(("mask", "kind"), [(0, 0), (0, 3), (PLAN, 0), (INTENT | GRANTS, 0), (16, 0)])
+@pytest.mark.parametrize(("mask", "kind"), [(0, 0), (0, 4), (PLAN, 0), (INTENT | GRANTS, 0), (16, 0)])
 def test_layouts_that_do_not_exist_are_refused(mask: int, kind: int) -> None:
     m = Message.blank(1, SPEC)
     m.sections[:], m.kind[:] = mask, kind

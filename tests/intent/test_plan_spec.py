@@ -52,6 +52,32 @@ def test_dequantised_plans_can_be_driven_and_end_at_rest(spec: PlanSpec, speed: 
 
 
 @pytest.mark.parametrize("spec", WORLDS)
+def test_each_increment_is_the_nearest_code_within_reach(spec: PlanSpec) -> None:
+    """Increment by increment over arrays: cut to the reach, round, and where that is too long, the best corner."""
+    control = plans(spec, 300, 1.1, 2)
+    codes = spec.quantise(control)
+    top = (1 << (spec.delta_bits - 1)) - 1
+    reached = spec.lattice(control[:, 0]).astype(np.float64)
+    np.testing.assert_array_equal(codes[:, :2], reached)
+    target = (control.astype(np.float64) - np.array(spec.bounds[:2])) / spec.step
+    corrected = 0
+    for i, (scale, reach) in enumerate(zip(spec.scale, spec.reach / spec.scale, strict=True)):
+        wanted = (target[:, i + 1] - reached) / scale
+        length = np.maximum(np.linalg.norm(wanted, axis=-1, keepdims=True), 1e-12)
+        wanted = np.clip(wanted * np.minimum(1.0, reach / length), -top, top)
+        code = np.rint(wanted)
+        over = np.linalg.norm(code, axis=-1) > reach
+        corrected += over.sum()
+        corners = np.floor(wanted[over])[:, None] + [[0, 0], [0, 1], [1, 0], [1, 1]]
+        miss = np.linalg.norm(corners - wanted[over][:, None], axis=-1)
+        miss[np.linalg.norm(corners, axis=-1) > reach * (1.0 + 1e-9)] = np.inf
+        code[over] = np.take_along_axis(corners, miss.argmin(-1)[:, None, None], 1)[:, 0]
+        np.testing.assert_array_equal(codes[:, 2 * i + 2 : 2 * i + 4], code)
+        reached += code * scale
+    assert corrected > 0
+
+
+@pytest.mark.parametrize("spec", WORLDS)
 def test_rounding_does_not_add_up(spec: PlanSpec) -> None:
     """Below the speed limit every control point is within half a unit of its own increment."""
     control = plans(spec, 500, 0.5, 1)

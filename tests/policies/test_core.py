@@ -16,6 +16,7 @@ from envs.geometry import Obstacles
 from envs.navigation import NavigationGrid
 from policies.core import DiffusionCore, load_core
 from policies.diffusion import GUIDANCE
+from policies.diffusion.guidance import consistency
 from policies.diffusion.guidance.consistency import Neighbourhood, along
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Context, Vehicle, build, feature_count
@@ -267,6 +268,41 @@ def test_the_push_is_minus_half_the_gradient_of_the_cost() -> None:
     cost, push = GUIDANCE.create("consistency").cost(points, hood)
     (gradient,) = torch.autograd.grad(cost.sum(), points)
     torch.testing.assert_close(push.detach(), -0.5 * gradient, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("solid", [True, False])
+@pytest.mark.parametrize("walls", [True, False])
+def test_compiled_guidance_is_the_tensor_formula(walls: bool, solid: bool) -> None:
+    generator = torch.Generator().manual_seed(4)
+    stops = H // 2 + 1
+    hood = Neighbourhood(
+        basis=torch.tensor(basis(P, H + 1)[::2].copy()),
+        discs=2.0 * torch.rand(5, 4, stops, 2, generator=generator) - 1.0,
+        radius=0.1 + 0.5 * torch.rand(5, 4, stops, generator=generator),
+        weight=torch.rand(5, 4, generator=generator) * torch.tensor([1.0, 1.0, 0.0, 1.0]),
+        obstacles=BLOCK if solid else None,
+        clearance=0.3 * torch.rand(5, generator=generator), step=0.1, speed=torch.ones(P - 1),
+    )  # fmt: skip
+    points = 2.0 * torch.rand(5, 6, stops, 2, generator=generator) - 1.0
+    points[:, :2] *= 0.05  # some samples stay in one place, far from most discs
+    points[:, 1] += 0.7
+    term = GUIDANCE.create("consistency", obstacle_weight=0.7)
+    cost, push = term.cost(points, hood, walls)
+    there = replace(hood, obstacles=BLOCK.tensors() if solid else None)
+    formula = term._formula(points, there, walls)
+    assert cost.min() < 0.1 * cost.max()
+    torch.testing.assert_close(cost, formula[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(push, formula[1], atol=1e-5, rtol=1e-4)
+
+
+def test_compiled_speed_limit_is_the_tensor_formula() -> None:
+    generator = torch.Generator().manual_seed(5)
+    control = torch.rand(3, 4, P, 2, generator=generator)
+    control[:, 0, 4:] = control[:, 0, 4:5]  # at rest
+    speed = 0.2 + 0.6 * torch.rand(P - 1, generator=generator)
+    limited = consistency.limit_speed(control, speed)
+    assert (limited - control).abs().max() > 0.1
+    torch.testing.assert_close(limited, consistency._limit_speed(control, speed))
 
 
 def test_conditions_that_are_not_finite_are_refused(prior: TrajectoryPrior, many: SampleRequest) -> None:

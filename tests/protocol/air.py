@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
-from agentsc.protocol import PROTOCOLS, Setup
+from agentsc.protocol import PROTOCOLS, Setup, Variant
 from agentsc.protocol import grants as rules
+from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.variants.intent import IntentBlock
 from envs.arena import Arena
@@ -50,8 +51,8 @@ def setup_of(world: World, seed: int = 0) -> Setup:
     return Setup.of(world, prior="edge-prior", rounds=ROUNDS, seed=seed)
 
 
-class RandomPlanner(IntentBlock):
-    """The real protocol around plans drawn at random; only the rule keeps them apart."""
+class RandomChoice(PlanningBlock):
+    """Plans drawn at random instead of sampled and scored; whatever keeps them apart is the rule."""
 
     rng: np.random.Generator
 
@@ -79,6 +80,10 @@ class RandomPlanner(IntentBlock):
         )
         table = PlanTable(np.zeros(len(new), np.int64), start[new], path[new], np.ones(len(new), bool))
         return new, codes[new], table
+
+
+class RandomPlanner(RandomChoice, IntentBlock):
+    """The real protocol around plans drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -193,29 +198,31 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
-    planner: type[IntentBlock] = RandomPlanner,
+    planner: type[PlanningBlock] = RandomPlanner, variant: Variant | None = None,
     weaken: Any = None, first_seq: int = 0, links: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
     Args:
         planner: the block; the real one is fed random samples in place of the core's.
+        variant: what the block is made from; our protocol, eager to plan, if not given.
         weaken: called with every block before the start, to break the rule on purpose.
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
     """
     world = crowd(lanes, agents, seed, ticks=ticks)
     setup = setup_of(world, seed)
-    variant = PROTOCOLS.create("intent", replan_ticks=2)
+    variant = variant or PROTOCOLS.create("intent", replan_ticks=2)
     rng = np.random.default_rng([seed, 1])
     air = Air(schedule, lanes, agents, rng)
     if links is not None:
         links(air)
     parts = [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
-    blocks = [planner(variant, setup, part.tolist()) for part in parts]
+    blocks = [planner(variant, setup, part.tolist()) for part in parts]  # type: ignore[arg-type]
     for block in blocks:
         block.rng = rng  # type: ignore[attr-defined]
-        block.seq[:] = first_seq
+        if isinstance(block, IntentBlock):
+            block.seq[:] = first_seq
         if weaken is not None:
             weaken(block)
     arena = Arena(world)

@@ -85,7 +85,7 @@ def test_a_lane_alone_is_the_lane_beside_others(protocol: str, tmp_path: Path) -
     for counts in ("bits", "packets", "decisions", "lost", "commits", "brakes"):
         theirs, mine = getattr(both.log, counts), getattr(alone.log, counts)
         # What a protocol does not measure is None, never zero.
-        measured = {"commits": spec.negotiates, "brakes": spec.monitored}.get(counts, True)
+        measured = {"commits": spec.deliberates, "brakes": spec.monitored}.get(counts, True)
         assert (theirs is not None) == (mine is not None) == measured, counts
         if measured:
             np.testing.assert_array_equal(theirs[1], mine[0])

@@ -154,7 +154,7 @@ def judged(row: Row, deadline_s: float | None = None, at_ticks: bool = False) ->
         row["success"] = False
         row |= dict.fromkeys(("makespan_s", "flowtime_s", "flowtime_ratio", "path_length_ratio"))
     if row.get("speed_score") is not None:
-        bound, span = row["makespan_bound_s"], row["makespan_s"]
+        bound, span = row["longest_trip_s"], row["makespan_s"]
         row["speed_score"] = bound / max(span, 1e-9) if row["success"] and span is not None else 0.0
     return row
 

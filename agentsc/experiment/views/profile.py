@@ -24,7 +24,7 @@ class ProfileView(View):
     def draw(self, results: Results) -> Rendered:
         """See `View.draw`."""
         series = results.values(self.series)
-        looks, levels = look(series), np.linspace(0.0, 1.0, 101)
+        looks, levels = look(series), np.linspace(0.0, 1.1, 111)
         with style():
             figure, (axis,) = panels(1, width=5.2, height=3.6)
             total = 0
@@ -34,7 +34,7 @@ class ProfileView(View):
                 share, band = performance_profile(strata, levels)
                 axis.plot(levels, share, color=looks[name][0], linewidth=1.5, label=str(name))
                 axis.fill_between(levels, band[:, 0], band[:, 1], color=looks[name][0], alpha=0.15, linewidth=0)
-            axis.set(xlabel="speed score τ (1: nobody could be faster)", ylabel="share of attempts above τ")
+            axis.set(xlabel="speed score τ (1: the longest trip, alone at full speed)", ylabel="share of attempts above τ")
             axis.set_ylim(-0.02, 1.02)
             legend(figure, [axis])
         return Rendered(self.title, f"{self.caption} Bands are 95 %; n = {total} attempts.".strip(), figure=figure)

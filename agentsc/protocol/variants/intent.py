@@ -117,7 +117,9 @@ class IntentBlock(PlanningBlock):
 
         count = message.grant_count[packet]
         for entry in range(int(count.max(initial=0))):
-            mine = (entry < count) & (message.grant_peer[packet, entry] == self.id[row])
+            mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
+            if not len(mine):
+                continue
             self._count_verdict(
                 row[mine], sender[mine], sent[mine],
                 message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],
@@ -154,7 +156,8 @@ class IntentBlock(PlanningBlock):
         np.add.at(self.counters.grants_given, self.lane[row], yes & ~self.granted[row, sender])
         self.granted[row[yes], sender[yes]] = True
         denied = row[~yes]
-        self._abandon(np.unique(denied))
+        if len(denied):
+            self._abandon(np.unique(denied))
 
     def _note_plan(
         self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -31,7 +32,8 @@ class Neighbourhood:
         discs: [agents, disc, waypoint, 2], metres; where a peer may be at each way-point time.
         radius: [agents, disc, waypoint], metres of centre distance to keep.
         weight: [agents, disc]; zero switches a disc off.
-        obstacles: the static map, as `Obstacles` on a CPU or as its tensors elsewhere.
+        obstacles: the static map, as `Obstacles` for the compiled kernel on a CPU, as its tensors for the
+            formula (on any device), or None.
         clearance: [agents], metres to keep from it.
         step: metres that one way-point may move at once.
         speed: metres between successive control points at v_max, [P − 1].
@@ -47,10 +49,13 @@ class Neighbourhood:
     speed: torch.Tensor
 
     @cached_property
-    def box(self) -> torch.Tensor:
-        """Corners [agents, disc, 2, 2] of where a way-point can be charged by a disc."""
-        reach = self.radius.amax(-1, keepdim=True)
-        return torch.stack([self.discs.amin(2) - reach, self.discs.amax(2) + reach], dim=2)
+    def plain(self) -> tuple[np.ndarray, ...]:
+        """Discs, radii, weights, and the corners [agents, disc, 2, 2] of where a disc charges, as numpy arrays."""
+        discs, radius, weight = (each.contiguous().numpy() for each in (self.discs, self.radius, self.weight))
+        x, y = (np.ascontiguousarray(discs[..., k]) for k in (0, 1))
+        low = np.stack([(x - radius).min(-1), (y - radius).min(-1)], axis=-1)
+        high = np.stack([(x + radius).max(-1), (y + radius).max(-1)], axis=-1)
+        return discs, radius, weight, np.stack([low, high], axis=2)
 
 
 @GUIDANCE.register("consistency")
@@ -70,9 +75,9 @@ class Consistency(Guidance):
         settled = sigma <= 0.4
         for _ in range(self.inner_steps if settled else 1):
             _, push = self.cost(along(problem.basis, control), problem, walls=settled)
-            length = push.norm(dim=-1, keepdim=True)
-            push = push * (problem.step / length.clamp_min(problem.step))
-            moved = along(carry, eta * push)
+            length = torch.hypot(push[..., 0], push[..., 1])[..., None]
+            push = push * (eta * problem.step / length.clamp_min(problem.step))
+            moved = along(carry, push)
             moved[..., 0, :] = 0.0
             control = control + moved
         return limit_speed(control, problem.speed)
@@ -85,46 +90,60 @@ class Consistency(Guidance):
         Args:
             points: [agents, samples, waypoint, 2], metres. walls: count the static map too.
         """
-        decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
-        # Discs one by one keep the working set in cache: [agents, samples, waypoint] per step. Most are
-        # far from every sample of an agent, as the bounding boxes tell.
-        x, y = points[..., 0].contiguous(), points[..., 1].contiguous()
-        total = torch.zeros_like(x)
-        push_x, push_y = torch.zeros_like(x), torch.zeros_like(x)
-        active = problem.weight > 0.0
-        for k, part in enumerate((x.flatten(1), y.flatten(1))):
-            low, high = problem.box[..., 0, k], problem.box[..., 1, k]
-            active = active & (part.amin(1)[:, None] < high) & (part.amax(1)[:, None] > low)
-        for m in range(problem.discs.shape[1]):
-            rows = torch.nonzero(active[:, m])[:, 0]
-            if not len(rows):
-                continue
-            disc = problem.discs[rows, m, None]
-            dx, dy = x[rows] - disc[..., 0], y[rows] - disc[..., 1]
-            distance = torch.sqrt(dx * dx + dy * dy + 1e-12)
-            hinge = (problem.radius[rows, m, None] - distance).clamp_min(0.0)
-            force = hinge * problem.weight[rows, m, None, None]
-            total[rows] += force * hinge
-            scale = force / distance
-            push_x[rows] += scale * dx
-            push_y[rows] += scale * dy
-        if walls and problem.obstacles is not None and self.obstacle_weight > 0.0:
-            if isinstance(problem.obstacles, Obstacles):
-                # The same formula on the same memory; numpy's blocks stay in the cache, three times faster.
-                parts = problem.obstacles.distance_and_gradient(points.detach().numpy())
-                distance, gradient = (torch.from_numpy(part) for part in parts)
-            else:
-                distance, gradient = distance_and_gradient(problem.obstacles, points)
+        if points.is_cpu and (problem.obstacles is None or isinstance(problem.obstacles, Obstacles)):
+            return self._compiled(points, problem, walls)
+        return self._formula(points, problem, walls)
+
+    def _formula(
+        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """J as written above, for tensors on any device; the map must be given as tensors too."""
+        total = torch.zeros_like(points[..., 0])
+        push = torch.zeros_like(points)
+        for m in range(problem.discs.shape[1]):  # one by one: all discs at once would fill the memory
+            apart = points - problem.discs[:, m, None]
+            distance = torch.sqrt((apart * apart).sum(-1) + 1e-12)
+            hinge = (problem.radius[:, m, None] - distance).clamp_min(0.0)
+            force = hinge * problem.weight[:, m, None, None]
+            total = total + force * hinge
+            push = push + (force / distance)[..., None] * apart
+        if walls and problem.obstacles is not None:
+            distance, gradient = distance_and_gradient(problem.obstacles, points)
             hinge = (problem.clearance[:, None, None] - distance).clamp_min(0.0)
-            total += self.obstacle_weight * hinge * hinge
-            push_x += self.obstacle_weight * hinge * gradient[..., 0]
-            push_y += self.obstacle_weight * hinge * gradient[..., 1]
-        return (total * decay).sum(-1), torch.stack([push_x * decay, push_y * decay], dim=-1)
+            total = total + self.obstacle_weight * hinge * hinge
+            push = push + (self.obstacle_weight * hinge)[..., None] * gradient
+        decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
+        return (total * decay).sum(-1), push * decay[:, None]
+
+    def _compiled(
+        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same numbers on a CPU, to rounding."""
+        from policies.diffusion.guidance import _kernels
+
+        spots = points.contiguous().numpy()
+        walls = walls and problem.obstacles is not None
+        if walls:
+            distance, gradient = problem.obstacles.distance_and_gradient(spots)
+        else:
+            distance, gradient = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0, 0), np.float32)
+        decay = (self.discount ** np.arange(spots.shape[2])).astype(np.float32)
+        weight = np.float32(self.obstacle_weight if walls else 0.0)
+        cost, push = np.empty(spots.shape[:2], np.float32), np.empty_like(spots)
+        clearance = problem.clearance.numpy()
+        _kernels.consistency(
+            spots, *problem.plain, decay, clearance, weight, distance, gradient, cost, push
+        )  # fmt: skip
+        return torch.from_numpy(cost), torch.from_numpy(push)
 
 
 def along(rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all."""
-    return (vectors.transpose(-1, -2) @ rows.T).transpose(-1, -2)
+    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all.
+
+    x and y stay side by side (rows ⊗ identity): half of the products are with zero, but nothing is transposed.
+    """
+    each = torch.kron(rows.T.contiguous(), torch.eye(2, dtype=rows.dtype, device=rows.device))
+    return (vectors.flatten(-2) @ each).unflatten(-1, (-1, 2))
 
 
 def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
@@ -136,7 +155,19 @@ def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
     Args:
         control: [..., P, 2], metres. speed: [P − 1], metres allowed per increment.
     """
+    if control.is_cpu:
+        from policies.diffusion.guidance import _kernels
+
+        plans = control.contiguous().flatten(0, -3).numpy()
+        limited = np.empty_like(plans)
+        _kernels.limit_speed(plans, speed.numpy(), limited)
+        return torch.from_numpy(limited).reshape(control.shape)
+    return _limit_speed(control, speed)
+
+
+def _limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
+    """The same on any device."""
     step = control[..., 1:, :] - control[..., :-1, :]
-    length = step.norm(dim=-1, keepdim=True)
+    length = torch.hypot(step[..., 0], step[..., 1])[..., None]
     step = step * (speed[:, None] / length.clamp_min(1e-9)).clamp_max(1.0)
     return torch.cat([control[..., :1, :], control[..., :1, :] + torch.cumsum(step, dim=-2)], dim=-2)

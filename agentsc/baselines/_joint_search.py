@@ -1,0 +1,242 @@
+"""Plans for everybody at once: prioritised search, re-ordered by failures, then improved bit by bit.
+
+1. One agent after the other is planned around those before it, longest trips first. Who finds no
+   way comes first in the next attempt. After some attempts agents also leave late, by chance:
+   where two have to pass each other at the only bay of a corridor, the first one must wait.
+2. Large neighbourhood search: some agents, one of them late and the others in its way, give up
+   their paths and are planned anew in another order; what is no worse is kept.
+3. Paths are sampled at ticks and straightened, checked exactly and in continuous time.
+
+All loops are bounded by counts, and all choices are keyed: the result is a function of the world,
+the seed and the episode's number.
+
+References: M. Cap et al., "Prioritized planning algorithms for trajectory coordination of multiple
+mobile robots", 2015 (1); J. Li, Z. Chen, D. Harabor, P. J. Stuckey and S. Koenig, "Anytime
+multi-agent path finding via large neighborhood search", IJCAI 2021 (2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.baselines._lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
+from agentsc.baselines._space_time_search import Trip, find
+from envs import keyed
+from envs.geometry import segment_closest
+from envs.world import World
+
+SLIP = 1.001
+"""Plans keep this many times the separation, and stay under top speed by as much."""
+PUNCTUAL = 6
+"""Attempts in which everybody may leave at once."""
+GLANCES = 48
+"""Ticks at which a straight dash to the goal is considered."""
+
+
+def plan(lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int) -> Floats:
+    """Paths of all agents that keep apart and arrive; if none are found, everybody stays.
+
+    Args:
+        starts, goals: float32 [agent, 2], metres. key: words that all random choices are keyed by.
+        attempts: orders tried until everybody has a path. repairs: neighbourhoods searched after that.
+
+    Returns:
+        float32 [T + 1, agent, 2], positions at ticks, metres; everybody rests after the last.
+    """
+    stay = starts[None].astype(np.float32)
+    trips = [Trip.of(lattice, start, goal) for start, goal in zip(starts, goals, strict=True)]
+    longest = max(trip.least for trip in trips)
+    if longest == UNREACHED:
+        return stay
+    # Whoever cannot make it in time is on its way all the same.
+    latest = max(lattice.world.max_ticks // lattice.ticks, 3 * longest + 32)
+    claims = _first(lattice, trips, latest, key, attempts)
+    if claims is None:
+        return stay
+    claims = _improve(lattice, trips, claims, key, repairs)
+    paths = straighten(lattice.world, at_ticks(claims, lattice.ticks))
+    return paths if sound(lattice.world, paths) else stay
+
+
+def _first(
+    lattice: Lattice, trips: list[Trip], latest: int, key: tuple[int, ...], attempts: int
+) -> list[Claim] | None:
+    """A path for everybody, from prioritised planning in several orders."""
+    urgency = np.array([float(trip.least) for trip in trips])
+    failures = np.zeros(len(trips))
+    for attempt in range(attempts):
+        # Who failed before comes first; the rest by length of trip, in later attempts roughly.
+        chance = keyed.uniform(*key, keyed.stream_id("order"), attempt, np.arange(len(trips)))
+        rank = failures + urgency / urgency.max(initial=1.0) * 0.5 + chance * min(attempt, 5) * 0.1
+        waits = keyed.uniform(*key, keyed.stream_id("wait"), attempt, np.arange(2 * len(trips))).reshape(2, -1)
+        most = urgency.max() * max(attempt - PUNCTUAL + 1, 0) / max(attempts - PUNCTUAL, 1)
+        hold = np.where(waits[0] < 0.5, waits[1] * most, 0.0).astype(np.int64)
+        found: dict[int, Claim] = {}
+        for agent in np.argsort(-rank, kind="stable").tolist():
+            path = find(lattice, trips[agent], list(found.values()), latest, int(hold[agent]))
+            if path is None:
+                failures[agent] = failures.max() + 1.0
+                break
+            found[agent] = Claim(lattice, path)
+        if len(found) == len(trips):
+            return [found[agent] for agent in range(len(trips))]
+    return None
+
+
+def _value(claims: list[Claim]) -> tuple[int, int, float]:
+    """What is minimised, in this order: last arrival, sum of arrivals, length."""
+    steps = [claim.steps for claim in claims]
+    return max(steps), sum(steps), round(sum(claim.length for claim in claims), 6)
+
+
+def _improve(
+    lattice: Lattice, trips: list[Trip], claims: list[Claim], key: tuple[int, ...], repairs: int
+) -> list[Claim]:
+    """Large neighbourhood search around a solution."""
+    count = len(trips)
+    alone = [_alone(lattice, trip) for trip in trips]
+    value = _value(claims)
+    for repair in range(repairs):
+        chance = keyed.uniform(*key, keyed.stream_id("repair"), repair, np.arange(2 * count + 1))
+        arrival = np.array([claim.steps for claim in claims])
+        delay = arrival - np.array([claim.steps for claim in alone])
+        if not delay.any():
+            break
+        # In turn: somebody who is delayed, the more the likelier; and one of the last to arrive.
+        weight = delay.astype(float) if repair % 2 else delay * (arrival >= arrival.max() - 1)
+        if not weight.any():
+            weight = delay.astype(float)
+        late = int(np.searchsorted(np.cumsum(weight) / weight.sum(), chance[-1], side="right").clip(0, count - 1))
+        rivals = _rivals(alone[late], claims, late, lattice.distance)
+        size = 2 + repair % 4
+        wish = chance[:count] + rivals
+        wish[late] = 2.5
+        redo = np.argsort(-wish, kind="stable")[:size]
+        order = redo[np.argsort(-(chance[count : 2 * count][redo] + (redo == late) * (repair % 3 > 0)), kind="stable")]
+        tried = _again(lattice, trips, claims, order.tolist(), value[0])
+        if tried is not None and _value(tried) <= value:
+            claims, value = tried, _value(tried)
+    return claims
+
+
+def _alone(lattice: Lattice, trip: Trip) -> Claim:
+    path = find(lattice, trip, [], trip.least)
+    assert path is not None, "a trip's least number of steps is reached without traffic"
+    return Claim(lattice, path)
+
+
+def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> NDArray[np.float64]:
+    """1 for agents that the wished-for path comes too close to, 0 for others."""
+    steps = np.arange(2 * max(max(claim.steps for claim in claims), wished.steps) + 1)
+    gap = np.array([np.linalg.norm(claim.at(steps) - wished.at(steps), axis=-1).min() for claim in claims])
+    return np.asarray(gap < distance, np.float64)
+
+
+def _again(
+    lattice: Lattice, trips: list[Trip], claims: list[Claim], order: list[int], latest: int
+) -> list[Claim] | None:
+    """Plan some agents anew, in this order, around all others; None if one arrives later than ``latest``."""
+    kept = {agent: claim for agent, claim in enumerate(claims) if agent not in order}
+    for agent in order:
+        path = find(lattice, trips[agent], list(kept.values()), latest)
+        if path is None:
+            return None
+        kept[agent] = Claim(lattice, path)
+    return [kept[agent] for agent in range(len(claims))]
+
+
+def at_ticks(claims: list[Claim], ticks: int) -> Floats:
+    """Positions [T + 1, agent, 2] at ticks, metres."""
+    last = max(claim.steps for claim in claims)
+    when = np.arange(last * ticks + 1) / ticks
+    low = np.minimum(when.astype(np.int64), max(last - 1, 0))
+    share = (when - low)[:, None]
+    paths = []
+    for claim in claims:
+        path = claim.path[np.minimum(np.arange(last + 2), claim.steps)]
+        paths.append(path[low] * (1.0 - share) + path[low + 1] * share)
+    return np.stack(paths, axis=1).astype(np.float32)
+
+
+def straighten(world: World, paths: Floats) -> Floats:
+    """Straight pieces for bent ones where nobody minds, and earlier arrivals.
+
+    A piece between two ticks gives way to a straight one at constant speed, or to one at full speed
+    that ends at the goal, if that keeps clear of obstacles and of all others.
+
+    Args:
+        paths: float32 [T + 1, agent, 2], metres; changed in place.
+
+    Returns:
+        The same paths, [T' + 1, agent, 2], without the rest at the end.
+    """
+    tick_m = world.v_max * world.dt / SLIP
+    for _ in range(2):
+        for agent in np.argsort(-_arrivals(paths), kind="stable").tolist():
+            arrival = int(_arrivals(paths)[agent])
+            begin = np.unique(np.linspace(0, max(arrival - 1, 0), GLANCES).astype(np.int64))
+            gap = np.linalg.norm(paths[-1, agent] - paths[begin, agent], axis=-1)
+            end = begin + np.maximum(np.ceil(gap / tick_m).astype(np.int64), 1)
+            sooner = end < arrival
+            earliest = np.argsort(end[sooner], kind="stable")
+            _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, one=True)
+            arrival = int(_arrivals(paths)[agent])
+            span = arrival
+            while span >= 2:
+                # Pieces of one pass do not overlap, so that all of them may be replaced.
+                for first in (0, span // 2):
+                    begin = np.arange(first, arrival - span + 1, span)
+                    _replace(world, paths, agent, begin, begin + span, begin + span)
+                span = span * 2 // 3 if span > 8 else span // 2
+    return paths[: int(_arrivals(paths).max()) + 1]
+
+
+def _arrivals(paths: Floats) -> Ints:
+    """Tick from which each agent [agent] rests at its end."""
+    moving = (paths != paths[-1]).any(-1)
+    return np.asarray(np.where(moving.any(0), len(paths) - moving[::-1].argmax(0), 0), np.int64)
+
+
+def _replace(
+    world: World, paths: Floats, agent: int, begin: Ints, end: Ints, until: Ints | int, one: bool = False
+) -> None:
+    """Go straight between ticks ``begin`` and ``end`` [n], then rest until ``until`` [n], where that is better.
+
+    It has to keep clear of obstacles and others. Better is shorter, or earlier (``end`` before ``until``).
+    Pieces must not overlap, unless only the first allowed ``one`` is wanted.
+    """
+    until = np.broadcast_to(until, begin.shape)
+    a, b = paths[begin, agent], paths[until, agent]
+    gap = np.linalg.norm(b - a, axis=-1)
+    gone = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(paths[:, agent], axis=0), axis=-1)))
+    better = (end < until) | (gone[until] - gone[begin] > gap + 1e-3 * world.radius)
+    some = np.flatnonzero(better & (gap <= (end - begin) * world.v_max * world.dt / SLIP))
+    some = some[fits(world, a[some], b[some])]
+    if not len(some):
+        return
+    begin, end, until, a, b = begin[some], end[some], until[some], a[some], b[some]
+    tick = np.minimum(begin[:, None] + np.arange((until - begin).max() + 1), until[:, None])
+    share = np.minimum((tick - begin[:, None]) / (end - begin)[:, None], 1.0).astype(np.float32)[..., None]
+    new = np.where(share < 1.0, a[:, None] + (b - a)[:, None] * share, b[:, None])
+    others = np.delete(paths, agent, axis=1)[tick]
+    line = new[:, :, None]
+    closest = segment_closest(line[:, :-1], line[:, 1:], others[:, :-1], others[:, 1:])
+    allowed = np.flatnonzero((closest >= SLIP * world.separation).all((1, 2)))
+    for n in allowed[: 1 if one else None].tolist():
+        paths[tick[n], agent] = new[n]
+
+
+def sound(world: World, paths: Floats) -> bool:
+    """The exact check of the result [T + 1, agent, 2]: apart in continuous time, clear of obstacles, not too fast."""
+    if len(paths) < 2:
+        return True
+    step = np.linalg.norm(np.diff(paths, axis=0), axis=-1)
+    first, second = np.triu_indices(paths.shape[1], 1)
+    closest = segment_closest(paths[:-1, first], paths[1:, first], paths[:-1, second], paths[1:, second])
+    apart = closest.min(initial=np.inf) >= world.separation
+    return bool(
+        apart
+        and step.max() <= world.v_max * world.dt * (1.0 + 1e-5)
+        and fits(world, paths[:-1].reshape(-1, 2), paths[1:].reshape(-1, 2)).all()
+    )

@@ -1,0 +1,132 @@
+"""Views on rows worked out by hand; every registered kind is drawn once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentsc.experiment.aggregate import aggregate
+from agentsc.experiment.views import VIEWS, Results, brief, judged, shown
+from envs.errors import ConfigError
+
+
+def row(protocol: str, episode: int, makespan_s: float | None, **changes: Any) -> dict[str, Any]:
+    """An episode of two agents for whom 2 s are the least; None is one that failed."""
+    done = makespan_s is not None
+    return {
+        "cell": f"{protocol}-{changes.get('loss', 0)}", "scenario": "circle", "protocol": protocol, "loss": 0,
+        "seed": 1, "status": "done", "reason": None, "episode": episode, "success": done, "collision_free": True,
+        "agents_at_goal": 2 if done else 1, "agents": 2, "duration_s": makespan_s or 20.0, "collisions": 0,
+        "obstacle_contacts": 0, "separation_m": 0.1, "min_separation_m": 0.2, "min_separation_at_ticks_m": 0.2,
+        "makespan_s": makespan_s, "flowtime_s": makespan_s and 2 * makespan_s, "flowtime_ratio": 1.1 if done else None,
+        "path_length_ratio": 1.0 if done else None, "longest_trip_s": 2.0, "smoothness_m": 0.0, "adherence": 1.0,
+        "speed_score": 2.0 / makespan_s if makespan_s else 0.0, "bits": 80 * (episode + 1),
+    } | changes  # fmt: skip
+
+
+ROWS = [
+    *(row("a", k, 2.0 + k) for k in range(4)),
+    *(row("b", k, 4.0 if k else None) for k in range(4)),
+    *(row(name, k, 4.0, loss=0.5) for name in "ab" for k in range(4)),
+]
+RESULTS = Results(ROWS, ["scenario", "protocol", "loss"])
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "table": {"rows": ["protocol"], "columns": "loss", "metrics": ["success_rate", "makespan_s"]},
+    "lines": {"x": "loss", "y": ["success_rate"]},
+    "scatter": {"x": "bits_per_agent_s", "y": "success_rate", "points": ["loss"], "log_x": True},
+    "profile": {"strata": ["loss"]},
+    "aggregate": {"strata": ["loss"]},
+    "comparison": {"reference": "a", "strata": ["loss"]},
+}
+
+
+@pytest.mark.parametrize("kind", list(VIEWS))
+def test_every_kind_shows_something_with_its_n(kind: str) -> None:
+    assert kind in EXAMPLES, "give the new kind of view an example here"
+    found = VIEWS.create(kind, title="T", **EXAMPLES[kind]).render(RESULTS)
+    assert found.title == "T" and (found.table is not None or found.figure is not None)
+    said = found.caption + (found.table.markdown() if found.table else "")
+    assert "n = " in said or "n=" in said or "| n |" in said or "pairs" in said
+
+
+def test_a_table_spreads_an_axis_and_keeps_failures_in_the_denominator() -> None:
+    table = VIEWS.create("table", title="T", **EXAMPLES["table"]).render(RESULTS).table
+    assert table.columns == [
+        "protocol", "success rate, loss 0", "success rate, loss 0.5", "makespan s, loss 0", "makespan s, loss 0.5",
+    ]  # fmt: skip
+    b = table.rows[1]
+    assert b[0].text == "b" and b[1].text.startswith("0.75 [") and b[1].text.endswith("n=4")
+    assert b[3].text.endswith("n=3"), "makespan is over the episodes that finished"
+
+
+def test_scores_of_what_failed_or_was_never_run_are_zero() -> None:
+    never = {"cell": "a-0", "scenario": "circle", "protocol": "a", "loss": 0, "seed": 1, "episode": 4,
+             "status": "failed", "reason": "impossible", "success": False}  # fmt: skip
+    table = VIEWS.create("aggregate", title="T", strata=["loss"], where={"loss": 0}).render(
+        Results([*ROWS, never], RESULTS.axes)
+    ).table  # fmt: skip
+    a, b = table.rows
+    assert a[4].text == "5" and a[3].sort == pytest.approx(0.8)
+    assert a[2].sort == pytest.approx((1 + 2 / 3 + 0.5 + 0.4 + 0) / 5)
+    assert b[2].sort == pytest.approx(3 * 0.5 / 4)
+    cell = aggregate([*ROWS[:4], never])[0]
+    assert cell["n"] == 5 and cell["failed"] == 1 and cell["metrics"]["success_rate"]["mean"] == 0.8
+    assert cell["metrics"]["makespan_s"]["n"] == 4
+
+
+def test_a_comparison_pairs_episodes_and_corrects_over_the_table() -> None:
+    table = VIEWS.create("comparison", title="T", **EXAMPLES["comparison"]).render(RESULTS).table
+    first, second = table.rows
+    assert first[0].text == "0" and first[1].text == "b" and first[-1].text == "4"
+    assert first[2].text == "+0.25" and first[3].text == "1.000"
+    gain = (1 - 0 + 2 / 3 - 0.5 + 0.5 - 0.5 + 0.4 - 0.5) / 4
+    assert first[4].sort == pytest.approx(gain)
+    assert second[4].sort == 0.0 and second[6].sort == 0.5
+
+
+def test_other_rules_of_success() -> None:
+    slow = row("a", 0, 6.0)
+    assert not judged(slow, deadline_s=5.0)["success"] and judged(slow, deadline_s=5.0)["speed_score"] == 0.0
+    assert judged(slow, deadline_s=6.0)["success"]
+    touched = row("a", 0, 4.0, success=False, collision_free=False, speed_score=0.0, min_separation_m=0.09)
+    kinder = judged(touched, at_ticks=True)
+    assert kinder["success"] and kinder["collision_free"] and kinder["speed_score"] == 0.5
+    assert not judged(touched)["success"]
+    scraped = touched | {"obstacle_contacts": 1}
+    assert not judged(scraped, at_ticks=True)["success"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metrics": ["succes_rate"]}, ("succes_rate", "success_rate")),
+        ({"rows": ["protocl"]}, ("protocl", "protocol")),
+        ({"where": {"los": 0}}, ("los", "loss")),
+    ],
+)
+def test_a_view_of_what_there_is_not_says_so(changes: dict[str, Any], words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        VIEWS.create("table", title="T", **(EXAMPLES["table"] | changes)).render(RESULTS)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_nothing_to_show_is_said() -> None:
+    found = VIEWS.create("table", title="T", where={"loss": 9}, **EXAMPLES["table"]).render(RESULTS)
+    assert found.table is None and "No rows" in found.caption
+
+
+def test_units_change_the_name_and_the_numbers() -> None:
+    view = VIEWS.create(
+        "table", title="T", rows=["protocol"], metrics=["makespan_s"], where={"loss": 0.5},
+        units={"makespan_s": {"name": "makespan, steps", "factor": 12.8}},
+    )  # fmt: skip
+    table = view.render(RESULTS).table
+    assert table.columns[1] == "makespan, steps" and table.rows[0][1].text == "51.2 [51.2, 51.2] n=4"
+
+
+def test_numbers_are_brief() -> None:
+    assert [brief(v) for v in (0, 0.5, 0.123456, 1.0, 12.345, 123.4, 999.4, 999.9, 27853.2, -0.01234)] == [
+        "0", "0.5", "0.123", "1", "12.3", "123", "999", "1,000", "27,853", "-0.0123",
+    ]  # fmt: skip
+    assert shown({"mean": None, "ci95": None, "n": 0, "reason": "x"}).text == "–"

@@ -1,0 +1,52 @@
+"""Published numbers are those of the committed rows."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+from agentsc.experiment.leaderboard import page_text
+from agentsc.experiment.suite import plan
+from agentsc.experiment.suites import SUITES
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+PUBLISHED = sorted(path.parent.name for path in RESULTS.glob("*/rows.parquet"))
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_says_what_the_rows_say() -> None:
+    readme = (ROOT / "README.md").read_text()
+    tables = script("readme_numbers")
+    assert all(f"<!-- results:{name} -->" in readme for name in tables.TABLES)
+    assert tables.rewritten(readme) == readme, "python experiments/readme_numbers.py"
+
+
+def test_the_leaderboard_says_what_the_rows_say() -> None:
+    folders = [RESULTS / name for name in PUBLISHED]
+    assert page_text(folders, RESULTS) == (RESULTS / "README.md").read_text(), "agentsc leaderboard experiments/results"
+
+
+def test_every_suite_but_the_smoke_test_is_published() -> None:
+    assert set(PUBLISHED) == set(SUITES) - {"smoke"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_rows_are_whole_and_of_the_suite_as_it_is(name: str) -> None:
+    todo = plan(name)
+    frame = pl.read_parquet(RESULTS / name / "rows.parquet")
+    cells = frame.group_by("cell").len()
+    assert set(cells["cell"]) == {cell.key for cell in todo.cells}, "a default changed: run the suite again"
+    assert todo.suite.seeds >= 20 and (cells["len"] == todo.suite.seeds).all()
+    assert (RESULTS / name / "summary.md").is_file() and (RESULTS / name / "bench.json").is_file()
