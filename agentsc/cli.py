@@ -352,7 +352,7 @@ def doctor(json: Json = False) -> None:
     else:
         for row in report["checks"]:
             mark = "ok     " if row["ok"] else "MISSING" if row["needed"] else "absent "
-            typer.echo(f"{mark}  {row['name']:<8}  {row['detail']}")
+            typer.echo(f"{mark}  {row['name']:<11}  {row['detail']}")
     if not report["ok"]:
         raise typer.Exit(1)
 

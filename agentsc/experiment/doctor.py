@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from agentsc.experiment.versions import versions
+from agentsc.experiment.versions import installed_version, versions
 
 SCHEMA = 1
 
@@ -69,6 +69,17 @@ def _film() -> str:
     return f"mp4, gif and png (PyAV {versions()['av']})"
 
 
+def _extra(module: str, package: str, extra: str, use: str) -> Callable[[], str]:
+    """A check of an optional library."""
+
+    def check() -> str:
+        if find_spec(module) is None:
+            raise Finding(f"{package} is not installed: {use} needs pip install 'agentsc[{extra}]'")
+        return f"{use} ({package} {installed_version(package)})"
+
+    return check
+
+
 CHECKS: dict[str, tuple[bool, Callable[[], str]]] = {
     "python": (True, _python),
     "torch": (True, _torch),
@@ -76,6 +87,8 @@ CHECKS: dict[str, tuple[bool, Callable[[], str]]] = {
     "maps": (True, _maps),
     "ray": (False, _ray),
     "film": (False, _film),
+    "rerun": (False, _extra("rerun", "rerun-sdk", "rerun", "agentsc record RUN OUT.rrd")),
+    "tensorboard": (False, _extra("tensorboardX", "tensorboardX", "tensorboard", "agentsc export --tensorboard")),
     "display": (False, _display),
 }
 """Name → (needed for the main job, check)."""
