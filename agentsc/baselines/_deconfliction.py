@@ -21,7 +21,7 @@ from agentsc.baselines._trajectories import Heard, TrajectoryBlock
 from agentsc.baselines._unasked import Flags, Ints
 from agentsc.intent.fields import OPTIMISED, TRAJECTORY
 from agentsc.protocol import Deliveries, Packets, SampleReply, Setup
-from agentsc.protocol.planner import PlanningVariant
+from agentsc.protocol.situation import PlanningVariant
 from envs import keyed
 
 

@@ -12,7 +12,7 @@ from agentsc.intent.codec import Message, decode, encode
 from agentsc.intent.fields import OPTIMISED, WAYPOINT_KINDS, unwrap
 from agentsc.protocol import Deliveries, Packets, Setup
 from agentsc.protocol.grants import clear_of_peers
-from agentsc.protocol.planner import PlanningVariant
+from agentsc.protocol.situation import PlanningVariant
 
 
 class Heard(NamedTuple):

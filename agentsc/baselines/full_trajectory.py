@@ -16,7 +16,7 @@ from agentsc.baselines._trajectories import TrajectoryBlock
 from agentsc.baselines._unasked import Ints, nothing
 from agentsc.intent.fields import TRAJECTORY
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
-from agentsc.protocol.planner import PlanningVariant
+from agentsc.protocol.situation import PlanningVariant
 
 
 @PROTOCOLS.register("full-trajectory")

@@ -23,7 +23,7 @@ from agentsc.baselines._unasked import nothing
 from agentsc.baselines.full_trajectory import FullTrajectoryBlock
 from agentsc.protocol import PROTOCOLS, Packets, SampleReply, Setup
 from agentsc.protocol.grants import Knowledge
-from agentsc.protocol.planner import PlanningVariant
+from agentsc.protocol.situation import PlanningVariant
 
 FAR = 1e3
 """Where an agent that nobody has heard of is taken to be, in sizes of the arena: out of everybody's way."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from agentsc.baselines._unasked import Ints, UnaskedBlock, nothing
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
-from agentsc.protocol.planner import PlanningVariant
+from agentsc.protocol.situation import PlanningVariant
 
 
 @PROTOCOLS.register("silent")

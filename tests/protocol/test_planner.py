@@ -8,7 +8,9 @@ import pytest
 from agentsc.actors.fleet import LocalFleet
 from agentsc.links.medium import Medium
 from agentsc.protocol import PROTOCOLS, Setup
-from agentsc.protocol.planner import PlanningBlock, homotopy, shortened
+from agentsc.protocol.choice import shortened
+from agentsc.protocol.planner import PlanningBlock
+from agentsc.protocol.situation import homotopy
 from envs.arena import Arena
 from envs.scenarios import SCENARIOS
 

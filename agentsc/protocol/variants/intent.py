@@ -12,7 +12,8 @@ from agentsc.intent.codec import Message, decode, encode
 from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, goal_point, unwrap
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.grants import verdicts
-from agentsc.protocol.planner import PlanningBlock, PlanningVariant
+from agentsc.protocol.planner import PlanningBlock
+from agentsc.protocol.situation import PlanningVariant
 
 Ints = NDArray[np.int64]
 
