@@ -14,7 +14,7 @@ import yaml
 
 from agentsc.catalog import installed
 from agentsc.experiment.aggregate import aggregate, wide
-from agentsc.experiment.bench import BenchStore, tidy
+from agentsc.experiment.bench_store import BenchStore, tidy
 from agentsc.experiment.store import replace_file
 from agentsc.experiment.suite import Plan
 from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, brief, shown, text

@@ -19,7 +19,8 @@ import yaml
 
 import agentsc
 from agentsc.experiment import bench as bench_module
-from agentsc.experiment.bench import TIMING, Moment, bench
+from agentsc.experiment.bench import Moment, bench
+from agentsc.experiment.bench_store import TIMING
 from envs.errors import ConfigError, RunError
 
 SUITE: dict[str, Any] = {
