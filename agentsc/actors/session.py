@@ -47,7 +47,8 @@ def open_session(*, cpus: int | None = None, address: str | None = None) -> bool
     if address is not None:
         reach(address)
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    options = {"address": address} if address else {"include_dashboard": False, "num_cpus": cpus}
+    # "local", or Ray would join whatever cluster it finds on this machine.
+    options = {"address": address} if address else {"address": "local", "include_dashboard": False, "num_cpus": cpus}
     ray.init(
         log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment}, **options
     )
