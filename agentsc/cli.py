@@ -7,6 +7,7 @@ to stderr.
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -366,6 +367,11 @@ def main(arguments: list[str] | None = None) -> None:
     except (ConfigError, RunError) as error:
         typer.echo(f"agentsc: {error}", err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(f"agentsc: {error.strerror}: make room, or name a folder elsewhere with --out", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

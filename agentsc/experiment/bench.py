@@ -95,16 +95,24 @@ def bench(
     if dry_run:
         return BenchResult(None, _estimate(todo, count))
     folder, store = _open(todo, out, resume)
-    store.begin(todo, set)
-    have = store.rows(todo, keep_failed=not retry_failed)
-    tasks = tasks_left(todo, have)
-    wall = time.perf_counter()
-    _run(todo, tasks, store, have, count, address, progress)
-    wall = time.perf_counter() - wall
-    frame = store.finish(todo)
-    from agentsc.experiment.report import write_report
+    have = store.rows(todo, keep_failed=not retry_failed) if resume else {}
+    try:
+        store.begin(todo, set)
+        wall = time.perf_counter()
+        _run(todo, store, have, count, address, progress)
+        wall = time.perf_counter() - wall
+        frame = store.finish(todo)
+        from agentsc.experiment.report import write_report
 
-    write_report(folder, todo, frame)
+        write_report(folder, todo, frame)
+    except ConnectionError as error:
+        raise RunError(f"address must be that of a running Ray cluster, got {address!r} ({error})") from None
+    except OSError as error:
+        kept = sum(len(rows) for rows in store.rows(todo).values())
+        raise RunError(
+            f"{error.strerror or error} while writing to {str(folder)!r}: {kept} of "
+            f"{len(todo.cells) * todo.suite.seeds} episodes are kept; make room and go on with --resume --out {folder}"
+        ) from None
     return BenchResult(folder, _summary(todo, folder, frame, wall), frame)
 
 
@@ -133,10 +141,11 @@ def _open(todo: Plan, out: Path | str | None, resume: bool) -> tuple[Path, Bench
 
 
 def _run(
-    todo: Plan, tasks: list[Task], store: BenchStore, have: dict[str, dict[int, Any]], workers: int,
-    address: str | None, progress: Callable[[Moment], None] | None,
+    todo: Plan, store: BenchStore, have: dict[str, dict[int, Any]], workers: int, address: str | None,
+    progress: Callable[[Moment], None] | None,
 ) -> None:  # fmt: skip
-    """Run the tasks and keep what each of them gives."""
+    """Run what is missing, and keep what each task gives."""
+    tasks = tasks_left(todo, have)
     if not tasks:
         return
     from agentsc.actors.pool import run_here, run_on_ray
@@ -149,26 +158,18 @@ def _run(
         if workers == 0
         else run_on_ray(run_task, tasks, workers=workers, address=address)
     )
-    try:
-        for number, result in ended:
-            task = tasks[number]
-            cell = todo.cells[task.cell]
-            if isinstance(result, Exception):
-                rows = failures(task, result)
-                store.note_failure(cell, task.first, result)
-            else:
-                rows = [{"status": "done", "reason": None} | row for row in result]
-            store.keep(cell, task.first, rows)
-            clock.ended(task, rows)
-            if progress:
-                progress(clock.moment())
-    except ConnectionError as error:
-        raise RunError(f"address must be that of a running Ray cluster, got {address!r} ({error})") from None
-    except OSError as error:
-        raise RunError(
-            f"{error.strerror or error} while writing to {str(store.folder)!r}: {clock.kept} of {len(tasks)} tasks "
-            f"are kept; make room and go on with --resume --out {store.folder}"
-        ) from None
+    for number, result in ended:
+        task = tasks[number]
+        cell = todo.cells[task.cell]
+        if isinstance(result, Exception):
+            rows = failures(task, result)
+            store.note_failure(cell, task.first, result)
+        else:
+            rows = [{"status": "done", "reason": None} | row for row in result]
+        store.keep(cell, task.first, rows)
+        clock.ended(task, rows)
+        if progress:
+            progress(clock.moment())
 
 
 class _Clock:
@@ -183,13 +184,12 @@ class _Clock:
             self.left[task.cell] += task.episodes
         self.spent: dict[tuple[str, str], tuple[float, int]] = {}
         self.failed = sum(r["status"] == "failed" for rows in have.values() for r in rows.values())
-        self.kept = self.ran = 0
+        self.ran = 0
 
     def ended(self, task: Task, rows: Sequence[Mapping[str, Any]]) -> None:
         """Account for a task."""
         self.waiting.remove(task)
         self.left[task.cell] -= task.episodes
-        self.kept += 1
         self.ran += task.episodes
         self.failed += sum(row["status"] == "failed" for row in rows)
         cost = sum(row.get("time_wall_s") or 0.0 for row in rows)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from agentsc.experiment.metrics import COUNTERS
-from agentsc.experiment.store import dumps, replace_file
+from agentsc.experiment.store import dumps, replace_file, write_frame
 from agentsc.experiment.suite import STANDARD, Cell, Plan
 from agentsc.experiment.versions import commit, machine, versions
 from envs.errors import ConfigError
@@ -101,7 +101,7 @@ class BenchStore:
         columns = {"schema": SCHEMA, "cell": cell.key, **cell.columns}
         whole = [columns | dict(row) for row in rows]
         frame = polars.DataFrame(whole, infer_schema_length=None)
-        replace_file(self.shards / f"{cell.key}-{first}.parquet", frame.write_parquet, durable=True)
+        write_frame(frame, self.shards / f"{cell.key}-{first}.parquet", durable=True)
 
     def note_failure(self, cell: Cell, first: int, error: Exception) -> None:
         """Keep the traceback of a task that failed, for whoever wants to know more."""
@@ -120,7 +120,7 @@ class BenchStore:
             if episode in found.get(cell.key, {})
         ]
         frame = tidy(rows)
-        replace_file(self.folder / "rows.parquet", frame.write_parquet, durable=True)
+        write_frame(frame, self.folder / "rows.parquet", durable=True)
         for path in self.shards.glob("*.parquet"):
             path.unlink()
         return frame

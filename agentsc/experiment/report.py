@@ -15,7 +15,7 @@ import yaml
 from agentsc.catalog import installed
 from agentsc.experiment.aggregate import aggregate, wide
 from agentsc.experiment.bench_store import BenchStore, tidy
-from agentsc.experiment.store import replace_file
+from agentsc.experiment.store import replace_file, write_frame
 from agentsc.experiment.suite import Plan
 from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, brief, shown, text
 from agentsc.experiment.views._style import style
@@ -51,7 +51,7 @@ def write_report(folder: Path, todo: Plan, frame: polars.DataFrame) -> Path:
         The report.
     """
     rows = frame.to_dicts()
-    replace_file(folder / "aggregates.parquet", tidy(wide(rows)).write_parquet)
+    write_frame(tidy(wide(rows)), folder / "aggregates.parquet")
     rendered = render_views(todo, rows)
     names = _file_names(rendered)
     for name, view in zip(names, rendered, strict=True):

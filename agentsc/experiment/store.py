@@ -8,6 +8,7 @@ without ``result.json`` holds a run that did not finish. Files are replaced whol
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from envs.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars
 
 DEFAULT_PARENT = Path("runs")
 
@@ -67,12 +71,27 @@ def replace_file(path: Path, write: Callable[[Path], Any], *, durable: bool = Fa
         durable: also wait until it is on the disk, so that it survives the machine going down.
     """
     partial = path.with_name(f".{path.name}.partial")
-    write(partial)
-    if durable:
-        _sync(partial)
-    partial.replace(path)
+    try:
+        write(partial)
+        if durable:
+            _sync(partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # on a full disk, half a file is in the way
+        raise
     if durable:
         _sync(path.parent)
+
+
+def write_frame(frame: polars.DataFrame, path: Path, *, durable: bool = False) -> None:
+    """A frame as Parquet, replaced whole; a full disk is an `OSError`, which it is not when polars writes itself.
+
+    Args:
+        durable: as for `replace_file`.
+    """
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    replace_file(path, lambda partial: partial.write_bytes(buffer.getvalue()), durable=durable)
 
 
 def _sync(path: Path) -> None:
@@ -116,7 +135,7 @@ class RunFolder:
         import polars
 
         frame = polars.DataFrame(list(rows), infer_schema_length=None)
-        replace_file(self.path / "episodes.parquet", frame.write_parquet)
+        write_frame(frame, self.path / "episodes.parquet")
         self._write("summary.txt", summary)
         self._write("result.json", dumps(result) + "\n")
 

@@ -182,7 +182,7 @@ def test_a_full_disk_ends_with_one_sentence_and_nothing_is_lost(
         keep(self, *rest)
 
     monkeypatch.setattr(bench_module.BenchStore, "keep", full)
-    with pytest.raises(RunError, match="No space left on device.*5 of 16 tasks are kept.*--resume"):
+    with pytest.raises(RunError, match="No space left on device.*10 of 32 episodes are kept.*--resume"):
         bench(SUITE, out=tmp_path / "b", workers=0)
     monkeypatch.setattr(bench_module.BenchStore, "keep", keep)
     bench(SUITE, out=tmp_path / "b", workers=0, resume=True)
