@@ -17,7 +17,7 @@ from agentsc.experiment.aggregate import aggregate, wide
 from agentsc.experiment.bench_store import BenchStore, tidy
 from agentsc.experiment.store import replace_file, write_frame
 from agentsc.experiment.suite import Plan
-from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, brief, shown, text
+from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, brief, readable, shown, text
 from agentsc.experiment.views._style import style
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _name(cell: Mapping[str, Any], columns: Iterable[str]) -> str:
 
 
 def _all_cells(cells: Iterable[Mapping[str, Any]], columns: list[str]) -> Table:
-    titles = [*columns, "n", "failed", *(name.replace("_", " ") for name in COLUMNS)]
+    titles = [*columns, "n", "failed", *(readable(name) for name in COLUMNS)]
     rows = []
     for cell in cells:
         counts = [Entry(str(cell[name]), cell[name]) for name in ("n", "failed")]

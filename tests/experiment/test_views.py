@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentsc.experiment.aggregate import aggregate
-from agentsc.experiment.views import VIEWS, Results, brief, judged, shown
+from agentsc.experiment.views import VIEWS, Results, brief, judged, readable, shown
 from envs.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ def test_every_kind_shows_something_with_its_n(kind: str) -> None:
 def test_a_table_spreads_an_axis_and_keeps_failures_in_the_denominator() -> None:
     table = VIEWS.create("table", title="T", **EXAMPLES["table"]).render(RESULTS).table
     assert table.columns == [
-        "protocol", "success rate, loss 0", "success rate, loss 0.5", "makespan s, loss 0", "makespan s, loss 0.5",
+        "protocol", "success rate, loss 0", "success rate, loss 0.5", "makespan, s, loss 0", "makespan, s, loss 0.5",
     ]  # fmt: skip
     b = table.rows[1]
     assert b[0].text == "b" and b[1].text.startswith("0.75 [") and b[1].text.endswith("n=4")
@@ -123,6 +123,13 @@ def test_units_change_the_name_and_the_numbers() -> None:
     )  # fmt: skip
     table = view.render(RESULTS).table
     assert table.columns[1] == "makespan, steps" and table.rows[0][1].text == "51.2 [51.2, 51.2] n=4"
+
+
+def test_columns_have_readable_names() -> None:
+    names = ("makespan_s", "delay_ms", "bits_per_agent_s", "success_rate", "agents", "min_separation_m")
+    assert [readable(name) for name in names] == [
+        "makespan, s", "delay, ms", "bit/s per agent", "success rate", "agents", "min separation, m",
+    ]  # fmt: skip
 
 
 def test_numbers_are_brief() -> None:

@@ -133,7 +133,7 @@ class View(Plugin):
 
     def label(self, metric: str) -> str:
         """What a metric is called here."""
-        return self.units[metric].name if metric in self.units else metric.replace("_", " ")
+        return self.units[metric].name if metric in self.units else readable(metric)
 
     def factor(self, metric: str) -> float:
         """What its values are multiplied with."""
@@ -194,6 +194,20 @@ def shown(metric: Metric, factor: float = 1.0, n: bool = True) -> Entry:
         return Entry("–", float("-inf"))
     entry = spanned(metric["mean"] * factor, [None if end is None else end * factor for end in metric["ci95"]])
     return Entry(f"{entry.text} n={metric['n']}", entry.sort) if n else entry
+
+
+_UNITS = ("s", "ms", "m", "db", "hour")
+_CALLED = {"bits_per_agent_s": "bit/s per agent", "packets_per_agent_s": "packets/s per agent"}
+
+
+def readable(name: str) -> str:
+    """What a column is called for people: ``makespan_s`` is "makespan, s"."""
+    head, _, unit = name.rpartition("_")
+    if name in _CALLED:
+        return _CALLED[name]
+    if head and unit in _UNITS and not head.endswith("_per_agent"):
+        return f"{head.replace('_', ' ')}, {unit}"
+    return name.replace("_", " ")
 
 
 def numeric(values: Sequence[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from agentsc.experiment.views import VIEWS, Rendered, Results, View, measured, numeric, text
+from agentsc.experiment.views import VIEWS, Rendered, Results, View, measured, numeric, readable, text
 from agentsc.experiment.views._style import counted, legend, look, panels, style
 
 
@@ -52,7 +52,7 @@ class LinesView(View):
                         elinewidth=0.8, label=str(name),
                     )  # fmt: skip
                 axis.set_title(self.label(metric) if group is None else f"{group}: {self.label(metric)}")
-                axis.set_xlabel(self.x.replace("_", " "))
+                axis.set_xlabel(readable(self.x))
                 axis.set_xticks(list(place.values()), [text(tick).text for tick in ticks])
                 if metric in self.log_y:
                     axis.set_yscale("log")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, View, measured, shown, text
+from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, View, measured, readable, shown, text
 
 
 @VIEWS.register("table")
@@ -18,10 +18,10 @@ class TableView(View):
     def draw(self, results: Results) -> Rendered:
         """See `View.draw`."""
         spread = [None] if self.columns is None else results.values(self.columns)
-        titles = [name.replace("_", " ") for name in self.rows]
+        titles = [readable(name) for name in self.rows]
         for metric in self.metrics:
             for value in spread:
-                at = "" if self.columns is None else f", {self.columns.replace('_', ' ')} {value}"
+                at = "" if self.columns is None else f", {readable(self.columns)} {text(value).text}"
                 titles.append(self.label(metric) + at)
         lines = []
         for key, rows in results.groups(self.rows).items():
