@@ -8,6 +8,7 @@ import pytest
 
 from agentsc.experiment.aggregate import aggregate
 from agentsc.experiment.views import VIEWS, Results, brief, judged, readable, shown
+from agentsc.experiment.views._style import look
 from envs.errors import ConfigError
 
 
@@ -55,6 +56,8 @@ def test_a_table_spreads_an_axis_and_keeps_failures_in_the_denominator() -> None
     assert table.columns == [
         "protocol", "success rate, loss 0", "success rate, loss 0.5", "makespan, s, loss 0", "makespan, s, loss 0.5",
     ]  # fmt: skip
+    one = VIEWS.create("table", title="T", rows=["loss"], columns="protocol", metrics=["success_rate"])
+    assert one.render(RESULTS).table.columns == ["loss", "a", "b"]
     b = table.rows[1]
     assert b[0].text == "b" and b[1].text.startswith("0.75 [") and b[1].text.endswith("n=4")
     assert b[3].text.endswith("n=3"), "makespan is over the episodes that finished"
@@ -123,6 +126,13 @@ def test_units_change_the_name_and_the_numbers() -> None:
     )  # fmt: skip
     table = view.render(RESULTS).table
     assert table.columns[1] == "makespan, steps" and table.rows[0][1].text == "51.2 [51.2, 51.2] n=4"
+
+
+def test_no_two_labels_look_alike_and_a_protocol_always_looks_the_same() -> None:
+    labels = ["mader", "rmader:delay_check_s=0.3125", "orca", "something else", "intent"]
+    looks = look(labels)
+    assert list(looks) == labels and len({colour for colour, _ in looks.values()}) == len(labels)
+    assert look(["orca"])["orca"] == looks["orca"]
 
 
 def test_columns_have_readable_names() -> None:

@@ -59,22 +59,12 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9) -> tuple[Figu
 
 
 def look(labels: Sequence[Any]) -> dict[Any, tuple[str, str]]:
-    """Colour and marker of each label; a protocol keeps its own whatever else is drawn."""
-    protocols = installed("protocols")
-    known = [*FIRST, *(name for name in protocols if name not in FIRST)]
-    result: dict[Any, tuple[str, str]] = {}
-    spare = 0
-    for label in labels:
-        base = str(label).split(":")[0]
-        if base in known and str(label) == base:
-            place = known.index(base)
-        else:
-            while spare < len(PALETTE) and any(r[0] == PALETTE[spare] for r in result.values()):
-                spare += 1
-            place = spare
-            spare += 1
-        result[label] = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
-    return result
+    """Colour and marker of each label; a protocol keeps its own whatever else is drawn, and no two share one."""
+    known = [*FIRST, *(name for name in installed("protocols") if name not in FIRST)]
+    places = {label: known.index(label) for label in labels if label in known}
+    free = (place for place in range(len(PALETTE) * len(labels)) if place not in places.values())
+    places |= {label: next(free) for label in labels if label not in places}
+    return {label: (PALETTE[places[label] % len(PALETTE)], MARKERS[places[label] % len(MARKERS)]) for label in labels}
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:

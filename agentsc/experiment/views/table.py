@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from agentsc.experiment.views import VIEWS, Entry, Rendered, Results, Table, View, measured, readable, shown, text
+from agentsc.experiment.views import (
+    VIEWS,
+    Entry,
+    Rendered,
+    Results,
+    Table,
+    View,
+    measured,
+    numeric,
+    readable,
+    shown,
+    text,
+)
 
 
 @VIEWS.register("table")
@@ -18,11 +30,7 @@ class TableView(View):
     def draw(self, results: Results) -> Rendered:
         """See `View.draw`."""
         spread = [None] if self.columns is None else results.values(self.columns)
-        titles = [readable(name) for name in self.rows]
-        for metric in self.metrics:
-            for value in spread:
-                at = "" if self.columns is None else f", {readable(self.columns)} {text(value).text}"
-                titles.append(self.label(metric) + at)
+        titles = [*map(readable, self.rows), *(self._title(metric, at) for metric in self.metrics for at in spread)]
         lines = []
         for key, rows in results.groups(self.rows).items():
             line = [text(value) for value in key]
@@ -39,3 +47,12 @@ class TableView(View):
                     line.append(entry)
             lines.append(line)
         return Rendered(self.title, self.caption, Table(titles, lines))
+
+    def _title(self, metric: str, value: object) -> str:
+        """Of a column: the metric, the label of the axis spread over columns, or both where both differ."""
+        if self.columns is None:
+            return self.label(metric)
+        label = text(value).text
+        if numeric([value]):
+            label = f"{readable(self.columns)} {label}"
+        return label if len(self.metrics) == 1 else f"{self.label(metric)}, {label}"
