@@ -52,7 +52,7 @@ SUITES := mmd-scenes loss-delay bits-vs-success
 results: $(VENV)/.dev
 	for suite in $(SUITES); do $(BIN)/agentsc bench $$suite --out experiments/results/$$suite --resume || exit 1; done
 	$(BIN)/agentsc leaderboard experiments/results
-	$(BIN)/python experiments/readme_numbers.py
+	$(BIN)/python experiments/published_tables.py
 
 peers: $(VENV)/.peers
 	$(BIN)/python experiments/benchmarks/world_speed.py

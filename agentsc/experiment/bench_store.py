@@ -43,6 +43,8 @@ class BenchStore:
         self.shards.mkdir(exist_ok=True)
         suite = todo.suite.model_dump(mode="json", exclude_defaults=True)
         self._write("suite.yaml", yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
+        cells = [{"cell": cell.key, **cell.columns, "config": cell.config.tree()} for cell in todo.cells]
+        self._write("cells.json", dumps(cells) + "\n")
         about = self.about() if (self.folder / "bench.json").is_file() else {"sittings": []}
         sitting = {"commit": commit(), "machine": machine(), "versions": versions()}
         if sitting not in about["sittings"]:

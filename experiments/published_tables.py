@@ -1,0 +1,200 @@
+"""Write the tables of README.md and docs/findings.md from the committed rows: no number there is typed in by hand.
+
+    python experiments/published_tables.py            rewrite the pages
+    python experiments/published_tables.py --check    exit 1 if a page does not say what the rows say
+
+A table stands between ``<!-- results:NAME -->`` and ``<!-- end -->``. Figures of other people's work that stand
+beside ours are constants of this file, with their sources.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from agentsc.experiment.metrics import metrics
+from agentsc.experiment.statistics import interquartile_mean, stratified
+from agentsc.experiment.views import brief, judged
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+PAGES = ("README.md", "docs/findings.md")
+STEP_S = 5 / 64
+MESSAGING = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca")
+LONG_CHECK = "rmader:delay_check_s=0.3125"
+LOSSES, DELAYS = (0.0, 0.2, 0.5, 0.8), (0, 156, 312)
+
+# Success; mean length, m. MMD: Shaoul et al., ICLR 2025 (xECBS). Akule: its own benchmark report. Both plan centrally.
+PUBLISHED_WEAVE = {
+    "MMD-xECBS (central)": {10: ("512/512", "1.811"), 20: ("256/256", "1.842"), 28: ("512/512", "1.889")},
+    "Akule (central)": {10: ("512/512", "1.811"), 20: ("256/256", "1.910"), 28: ("512/512", "1.949")},
+}
+
+Rows = list[dict[str, Any]]
+
+
+@cache
+def _frame(suite: str) -> pl.DataFrame:
+    return pl.read_parquet(RESULTS / suite / "rows.parquet")
+
+
+def rows_of(suite: str, **wanted: Any) -> Rows:
+    """Rows of a suite whose columns have these values."""
+    frame = _frame(suite)
+    for column, value in wanted.items():
+        frame = frame.filter(pl.col(column) == value)
+    return frame.to_dicts()
+
+
+def mean(rows: Rows, name: str, factor: float = 1.0) -> str:
+    """A metric's mean, or a dash."""
+    found = metrics(rows)[name]["mean"] if rows else None
+    return "–" if found is None else brief(found * factor)
+
+
+def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    head = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    return "\n".join([*head, *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+SHOWN = (("success_rate", 1.0), ("collision_free_rate", 1.0), ("makespan_s", 1 / STEP_S), ("bits_per_agent_s", 1.0))
+
+
+def _along(scenario: str, axis: str, values: Sequence[float], protocols: Sequence[str], **fixed: float) -> str:
+    """Metrics of protocols along an axis of loss-delay, values of one metric in one field."""
+    lines = []
+    for protocol in protocols:
+        same = {"scenario": scenario, "protocol": protocol, **fixed}
+        cells = [rows_of("loss-delay", **same, **{axis: value}) for value in values]
+        fields = [" / ".join(mean(cell, name, factor) for cell in cells) for name, factor in SHOWN]
+        lines.append([f"`{protocol}`", *fields])
+    return table(["protocol", "success", "collision-free", "makespan, steps", "bit/s per agent"], lines)
+
+
+def weave_loss() -> str:
+    """Weave with ten agents against packet loss."""
+    return _along("weave", "loss", LOSSES, (*MESSAGING, "silent"), delay_ms=0)
+
+
+def weave_delay() -> str:
+    """Weave with ten agents against delay."""
+    return _along("weave", "delay_ms", DELAYS, (*MESSAGING, LONG_CHECK), loss=0)
+
+
+def highways_loss() -> str:
+    """Highways with ten agents against packet loss."""
+    return _along("highways", "loss", LOSSES, (*MESSAGING, "silent"), delay_ms=0)
+
+
+def highways_delay() -> str:
+    """Highways with ten agents against delay."""
+    return _along("highways", "delay_ms", DELAYS, (*MESSAGING, LONG_CHECK), loss=0)
+
+
+def contacts() -> str:
+    """Over the whole grid of loss-delay: episodes with a contact, and success."""
+    lines = []
+    for protocol in (*MESSAGING, LONG_CHECK):
+        rows = rows_of("loss-delay", protocol=protocol)
+        found, touched = metrics(rows), sum(not row["collision_free"] for row in rows)
+        low, high = found["success_rate"]["ci95"]
+        rate = f"{brief(found['success_rate']['mean'])} [{brief(low)}, {brief(high)}]"
+        lines.append([f"`{protocol}`", f"{touched} of {len(rows)}", rate, mean(rows, "bits_per_agent_s")])
+    return table(["protocol", "episodes with a contact", "success [95 %]", "bit/s per agent"], lines)
+
+
+def mmd_weave() -> str:
+    """Weave by the published rule, beside published figures."""
+    lines = []
+    agents = (10, 20, 28)
+    for protocol in ("intent", "full-trajectory", "rmader", "orca", "central-search"):
+        fields = []
+        for count in agents:
+            rows = rows_of("mmd-scenes", scenario="weave", agents=count, protocol=protocol)
+            strict = [judged(row, 5.0, at_ticks=True) for row in rows]
+            won = [row for row in rows if row["success"]]
+            length = brief(float(np.mean([row["path_m"] / row["agents"] for row in won]))) if won else "–"
+            fields += [
+                f"{sum(row['success'] for row in strict)}/{len(rows)}", f"{len(won)}/{len(rows)}",
+                mean(rows, "makespan_s", 1 / STEP_S), length,
+            ]  # fmt: skip
+        lines.append([f"`{protocol}`", *fields])
+    for name, published in PUBLISHED_WEAVE.items():
+        lines.append([name, *(x for count in agents for x in (published[count][0], "–", "–", published[count][1]))])
+    titles = [f"{what}, N={count}" for count in agents for what in ("64 steps", "256 steps", "makespan", "length, m")]
+    return table(["planner", *titles], lines)
+
+
+def mmd_scenes() -> str:
+    """Success within 256 steps on every scene."""
+    protocols = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca", "silent", "central-search")
+    keys = _frame("mmd-scenes").select("scenario", "agents").unique(maintain_order=True).rows()
+    lines = []
+    for scenario, agents in sorted(keys, key=lambda key: [k[0] for k in keys].index(key[0])):
+        cells = [rows_of("mmd-scenes", scenario=scenario, agents=agents, protocol=name) for name in protocols]
+        lines.append([scenario, str(agents), *(mean(cell, "success_rate") for cell in cells)])
+    return table(["scene", "agents", *(f"`{name}`" for name in protocols)], lines)
+
+
+def bits() -> str:
+    """What success costs, every setting over all scenes, fleets and losses."""
+    keys = _frame("bits-vs-success").select("protocol", "variant").unique(maintain_order=True).rows()
+    lines = []
+    for protocol, variant in keys:
+        rows = rows_of("bits-vs-success", protocol=protocol, variant=variant)
+        cells: dict[str, list[float]] = {}
+        for row in rows:
+            cells.setdefault(row["cell"], []).append(float(row.get("speed_score") or 0.0))
+        score, (low, high) = stratified(list(cells.values()), interquartile_mean)
+        span = "" if low is None or high is None else f" [{brief(low)}, {brief(high)}]"
+        lines.append([
+            f"`{protocol}`", variant, mean(rows, "success_rate"), mean(rows, "collision_free_rate"),
+            mean(rows, "bits_per_agent_s"), brief(score) + span, str(len(rows)),
+        ])  # fmt: skip
+    return table(["protocol", "setting", "success", "collision-free", "bit/s per agent", "IQM speed score", "n"], lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "weave-loss": weave_loss,
+    "weave-delay": weave_delay,
+    "highways-loss": highways_loss,
+    "highways-delay": highways_delay,
+    "contacts": contacts,
+    "mmd-weave": mmd_weave,
+    "mmd-scenes": mmd_scenes,
+    "bits": bits,
+}
+
+
+def rewritten(page: str) -> str:
+    """A page with every table made anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- results:{match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- results:([a-z-]+) -->.*?<!-- end -->", fill, page, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Rewrite, or check."""
+    differ = False
+    for name in PAGES:
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        new = rewritten(old)
+        differ |= new != old
+        if "--check" not in sys.argv:
+            path.write_text(new, encoding="utf-8")
+    return int(differ and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
