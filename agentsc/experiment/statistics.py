@@ -25,7 +25,7 @@ Interval = list[float | None]
 
 Z95 = 1.959963984540054
 RESAMPLES = 2000
-PERMUTATIONS = 10000
+PERMUTATIONS = 100_000
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -171,9 +171,15 @@ def sign_flip_p(change: ArrayLike) -> float:
     if n <= 13:
         signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float((abs(signs @ values) >= observed).mean())
-    draws = uniform(stream_id("sign-flip"), np.arange(PERMUTATIONS)[:, None], np.arange(n)) < 0.5
-    extreme = int((abs(np.where(draws, 1.0, -1.0) @ values) >= observed).sum())
+    extreme = int((abs(_signs(n) @ values) >= observed).sum())
     return (1 + extreme) / (1 + PERMUTATIONS)
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int) -> Doubles:
+    """Random signs, float64 [PERMUTATIONS, n], the same for equal n."""
+    draws = uniform(stream_id("sign-flip"), np.arange(PERMUTATIONS)[:, None], np.arange(n))
+    return np.where(draws < 0.5, 1.0, -1.0)
 
 
 def mcnemar_p(first: ArrayLike, second: ArrayLike) -> float:

@@ -76,7 +76,8 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
                 handles.append(handle)
                 labels.append(label)
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
+        columns = max(1, int(figure.get_figwidth() / (0.45 + 0.075 * max(map(len, labels)))))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
 
 
 def counted(counts: set[int]) -> str:

@@ -23,16 +23,16 @@ class LinesView(View):
         """See `View.draw`."""
         groups = [None] if self.panels is None else results.values(self.panels)
         series = results.values(self.series)
-        looks, ticks = look(series), results.values(self.x)
-        scale = numeric(ticks)
-        place = {tick: float(tick) if scale else k for k, tick in enumerate(ticks)}
-        width = (max(place.values()) - min(place.values())) or 1.0
+        looks, scale = look(series), numeric(results.values(self.x))
         counts = set()
         with style():
             figure, axes = panels(len(self.y) * len(groups))
             order = [(group, metric) for group in groups for metric in self.y]
             for axis, (group, metric) in zip(axes, order, strict=True):
                 chosen = results if group is None else results.where({self.panels or "": group})
+                ticks = sorted(chosen.values(self.x)) if scale else chosen.values(self.x)
+                place = {tick: float(tick) if scale else k for k, tick in enumerate(ticks)}
+                width = (max(place.values()) - min(place.values())) or 1.0
                 for number, name in enumerate(series):
                     points = []
                     for (tick,), rows in chosen.where({self.series: name}).groups([self.x]).items():
