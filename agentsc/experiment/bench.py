@@ -97,9 +97,10 @@ def bench(
     folder, store = _open(todo, out, resume)
     have = store.rows(todo, keep_failed=not retry_failed) if resume else {}
     try:
-        store.begin(todo, set)
+        tasks = tasks_left(todo, have)
+        store.begin(todo, set, computing=bool(tasks))
         wall = time.perf_counter()
-        _run(todo, store, have, count, address, progress)
+        _run(todo, tasks, store, have, count, address, progress)
         wall = time.perf_counter() - wall
         frame = store.finish(todo)
         from agentsc.experiment.report import write_report
@@ -141,11 +142,10 @@ def _open(todo: Plan, out: Path | str | None, resume: bool) -> tuple[Path, Bench
 
 
 def _run(
-    todo: Plan, store: BenchStore, have: dict[str, dict[int, Any]], workers: int, address: str | None,
-    progress: Callable[[Moment], None] | None,
+    todo: Plan, tasks: list[Task], store: BenchStore, have: dict[str, dict[int, Any]], workers: int,
+    address: str | None, progress: Callable[[Moment], None] | None,
 ) -> None:  # fmt: skip
-    """Run what is missing, and keep what each task gives."""
-    tasks = tasks_left(todo, have)
+    """Run the tasks and keep what each of them gives."""
     if not tasks:
         return
     from agentsc.actors.pool import run_here, run_on_ray

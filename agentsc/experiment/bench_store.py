@@ -38,8 +38,13 @@ class BenchStore:
         """Folder of finished pieces."""
         return self.folder / "shards"
 
-    def begin(self, todo: Plan, overrides: Sequence[str]) -> None:
-        """Write what explains the benchmark; a resumed one keeps the note of its earlier sittings."""
+    def begin(self, todo: Plan, overrides: Sequence[str], computing: bool) -> None:
+        """Write what explains the benchmark; a resumed one keeps the note of its earlier sittings.
+
+        Args:
+            overrides: ``key=value`` strings that every cell was given.
+            computing: whether this sitting adds rows, and is to be noted.
+        """
         self.shards.mkdir(exist_ok=True)
         suite = todo.suite.model_dump(mode="json", exclude_defaults=True)
         self._write("suite.yaml", yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
@@ -47,7 +52,7 @@ class BenchStore:
         self._write("cells.json", dumps(cells) + "\n")
         about = self.about() if (self.folder / "bench.json").is_file() else {"sittings": []}
         sitting = {"commit": commit(), "machine": machine(), "versions": versions()}
-        if sitting not in about["sittings"]:
+        if computing and sitting not in about["sittings"]:
             about["sittings"].append(sitting)
         about |= {"schema": SCHEMA, "suite": todo.name, "set": list(overrides)}
         about["command"] = " ".join(
@@ -123,8 +128,9 @@ class BenchStore:
         ]
         frame = tidy(rows)
         write_frame(frame, self.folder / "rows.parquet", durable=True)
-        for path in self.shards.glob("*.parquet"):
+        for path in self.shards.iterdir():
             path.unlink()
+        self.shards.rmdir()
         return frame
 
     def _write(self, name: str, text: str) -> None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = (
-    *("agentsc", "torch", "numpy", "scipy", "ray", "polars", "pydantic", "safetensors"),
+    *("agentsc", "torch", "numpy", "numba", "scipy", "ray", "polars", "pydantic", "safetensors"),
     *("pettingzoo", "gymnasium", "pygame-ce", "pillow", "av"),
 )
 
@@ -57,7 +57,7 @@ def versions() -> dict[str, str | int | None]:
     """Python, platform, processors, and the version of every package that can touch a result."""
     return {
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
         **{package: installed_version(package) for package in PACKAGES},
     }
