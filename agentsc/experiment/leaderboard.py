@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,11 @@ def page_text(folders: Sequence[Path], base: Path) -> str:
         "# Leaderboard",
         "",
         "Made from the raw rows in this folder by `agentsc leaderboard experiments/results`; nothing is typed in by",
-        "hand. Per suite, over all of its cells: success and contact rates with Wilson intervals, the interquartile",
+        "hand. Per suite, success and contact rates with Wilson intervals, the interquartile",
         "mean of the speed score (longest trip alone at full speed over the makespan, 0 for a failed attempt) with an",
-        "interval resampled inside each cell, and bits per agent and second, headers included. A protocol is ranked",
-        "by its speed score among those that ran the same cells. *Oracle* protocols see what no radio delivers.",
+        "interval resampled inside each condition, and bits per agent and second, headers included. A condition is",
+        "everything but the protocol (scenario, fleet, link, …). Ranked are protocols on the conditions that most of",
+        "them ran; who ran fewer of these stands below. *Oracle* protocols see what no radio delivers.",
         "",
     ]
     for folder in folders:
@@ -65,11 +67,16 @@ def _section(folder: Path, base: Path) -> list[str]:
     rows = polars.read_parquet(folder / "rows.parquet").to_dicts()
     suite = yaml.safe_load((folder / "suite.yaml").read_text(encoding="utf-8"))
     about = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
-    by: dict[str, list[dict[str, Any]]] = {}
+    axes = [axis for block in suite["matrix"] for axis in block["axes"] if axis != "protocol"]
+    by: dict[str, dict[tuple[Any, ...], list[dict[str, Any]]]] = {}
     for row in rows:
-        by.setdefault(str(row["protocol"]), []).append(row)
-    ranked = sorted((_line(name, mine) for name, mine in by.items()), key=lambda line: -float(line[2].sort))
-    titles = ["protocol", "cells", "IQM speed score", "success", "collision-free", "bit/s per agent", "episodes"]
+        condition = tuple(row.get(axis) for axis in dict.fromkeys(axes))
+        by.setdefault(str(row["protocol"]), {}).setdefault(condition, []).append(row)
+    ran = Counter(condition for mine in by.values() for condition in mine)
+    common = {condition for condition, count in ran.items() if count > len(by) / 2}
+    lines = [_line(name, {c: mine[c] for c in mine if c in common}, len(common)) for name, mine in by.items()]
+    ranked = sorted(filter(None, lines), key=lambda line: (-float(line[1].sort), -float(line[2].sort)))
+    titles = ["protocol", "conditions", "IQM speed score", "success", "collision-free", "bit/s per agent", "episodes"]
     summary = folder / "summary.md"
     link = f" ([all tables and figures]({summary.relative_to(base)}))" if summary.is_file() and base in summary.parents else ""  # noqa: E501
     return [
@@ -79,15 +86,19 @@ def _section(folder: Path, base: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _line(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    cells: dict[str, list[float]] = {}
-    for row in rows:
-        cells.setdefault(row["cell"], []).append(float(row.get("speed_score") or 0.0))
-    middle, interval = stratified(list(cells.values()), interquartile_mean)
+def _line(
+    name: str, conditions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], whole: int
+) -> list[Entry] | None:
+    """A protocol's line over some conditions; None if it ran none of them."""
+    if not conditions:
+        return None
+    scores = [[float(row.get("speed_score") or 0.0) for row in rows] for rows in conditions.values()]
+    rows = [row for mine in conditions.values() for row in mine]
     found = metrics(rows)
     label = f"{name} (oracle)" if _oracle(name) else name
+    count = Entry(f"{len(conditions)} of {whole}", len(conditions))
     return [
-        text(label), text(len(cells)), spanned(middle, interval), shown(found["success_rate"], n=False),
+        text(label), count, spanned(*stratified(scores, interquartile_mean)), shown(found["success_rate"], n=False),
         shown(found["collision_free_rate"], n=False), shown(found["bits_per_agent_s"], n=False), text(len(rows)),
     ]  # fmt: skip
 

@@ -61,6 +61,14 @@ class Results:
             found.setdefault(tuple(row.get(column) for column in by), []).append(row)
         return found
 
+    def split(self, by: str | Sequence[str] | None) -> list[tuple[str, Results]]:
+        """One part per combination of values of some columns, with a title; everything, untitled, for None."""
+        if by is None:
+            return [("", self)]
+        columns = [by] if isinstance(by, str) else list(by)
+        parts = self.groups(columns)
+        return [(", ".join(map(titled, columns, key)), Results(rows, self.axes)) for key, rows in parts.items()]
+
     def values(self, column: str) -> list[Any]:
         """Distinct values of a column, in order of first appearance."""
         return [key for (key,) in self.groups([column])]
@@ -213,6 +221,11 @@ def readable(name: str) -> str:
 def numeric(values: Sequence[Any]) -> bool:
     """Whether labels are all numbers."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def titled(column: str, value: Any) -> str:
+    """A label that stands alone: its column goes along where it is a number."""
+    return f"{readable(column)} {text(value).text}" if numeric([value]) else text(value).text
 
 
 def text(value: Any) -> Entry:

@@ -49,7 +49,7 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9) -> tuple[Figu
     """A figure with so many axes, at most three in a row."""
     from matplotlib.figure import Figure
 
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     lines = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()

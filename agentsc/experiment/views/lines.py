@@ -16,20 +16,19 @@ class LinesView(View):
     x: str = Field(description="an axis; numbers are drawn to scale, other labels side by side")
     y: list[str] = Field(min_length=1, description="metrics, one panel each")
     series: str = Field("protocol", description="an axis whose values become curves")
-    panels: str | None = Field(None, description="an axis whose values get panels of their own")
+    panels: str | list[str] | None = Field(None, description="axes whose values get panels of their own")
     log_y: list[str] = Field(default_factory=list, description="metrics that are drawn on a logarithmic axis")
 
     def draw(self, results: Results) -> Rendered:
         """See `View.draw`."""
-        groups = [None] if self.panels is None else results.values(self.panels)
+        parts = results.split(self.panels)
         series = results.values(self.series)
         looks, scale = look(series), numeric(results.values(self.x))
         counts = set()
         with style():
-            figure, axes = panels(len(self.y) * len(groups))
-            order = [(group, metric) for group in groups for metric in self.y]
-            for axis, (group, metric) in zip(axes, order, strict=True):
-                chosen = results if group is None else results.where({self.panels or "": group})
+            figure, axes = panels(len(self.y) * len(parts))
+            order = [(*part, metric) for part in parts for metric in self.y]
+            for axis, (title, chosen, metric) in zip(axes, order, strict=True):
                 ticks = sorted(chosen.values(self.x)) if scale else chosen.values(self.x)
                 place = {tick: float(tick) if scale else k for k, tick in enumerate(ticks)}
                 width = (max(place.values()) - min(place.values())) or 1.0
@@ -51,7 +50,7 @@ class LinesView(View):
                         x, mean, span, color=colour, marker=marker, markersize=4, linewidth=1.4, capsize=2,
                         elinewidth=0.8, label=str(name),
                     )  # fmt: skip
-                axis.set_title(self.label(metric) if group is None else f"{group}: {self.label(metric)}")
+                axis.set_title(f"{title}: {self.label(metric)}" if title else self.label(metric))
                 axis.set_xlabel(readable(self.x))
                 axis.set_xticks(list(place.values()), [text(tick).text for tick in ticks])
                 if metric in self.log_y:
