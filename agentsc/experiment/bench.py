@@ -129,6 +129,11 @@ def _workers(workers: int | None, address: str | None) -> int:
 
 def _open(todo: Plan, out: Path | str | None, resume: bool) -> tuple[Path, BenchStore]:
     if not resume:
+        if out is not None and (Path(out) / "suite.yaml").is_file():
+            raise ConfigError(
+                f"out must be a new or empty folder, got {str(out)!r}, which holds a benchmark "
+                "(add --resume to go on with it, or name another)"
+            )
         folder = claim(out, f"bench-{todo.name}")
         return folder, BenchStore(folder)
     if out is None:

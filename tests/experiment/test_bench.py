@@ -102,6 +102,8 @@ def test_resuming_repeats_nothing(undisturbed: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bench_module, "run_task", never)
     again = bench(SUITE, out=undisturbed, workers=0, resume=True)
     assert again.data["failed"] == 0 and again.data["episodes"] == 32
+    fewer = bench(SUITE, out=undisturbed, workers=0, resume=True, seeds=2)
+    assert fewer.data["episodes"] == 32, "what has been computed stays"
 
 
 def test_kill_and_resume_give_the_rows_of_an_undisturbed_run(
@@ -191,7 +193,7 @@ def test_a_full_disk_ends_with_one_sentence_and_nothing_is_lost(
 
 
 def test_the_folder_must_fit(undisturbed: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="empty folder"):
+    with pytest.raises(ConfigError, match="empty folder.*--resume"):
         bench(SUITE, out=undisturbed, workers=0)
     with pytest.raises(ConfigError, match="another folder"):
         bench(SUITE | {"base": {"seed": 4}}, out=undisturbed, workers=0, resume=True)
