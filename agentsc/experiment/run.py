@@ -15,7 +15,7 @@ from agentsc.experiment.log import ProgressCallback, RunLog
 from agentsc.experiment.metrics import lane_rows, metrics, timing
 from agentsc.experiment.store import RunFolder, claim
 from agentsc.experiment.versions import versions
-from agentsc.intent.fields import MAX_AGENTS
+from agentsc.intent.fields import MAX_AGENTS, MAX_ROUNDS
 from envs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the result object."""
-
-
-MAX_ROUNDS = 1 << 16
-"""A packet's round counter has sixteen bits; an episode must not outlive it."""
 
 
 @dataclass(frozen=True)

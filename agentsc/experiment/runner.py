@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agentsc.actors.fleet import Fleet, LocalFleet
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
+from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.medium import AgeOfInformation, Medium, Packets
 from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
 from agentsc.view.recording import PACKET, Sink, packet_rows
@@ -22,9 +23,6 @@ from envs.arena import Arena, Step
 from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
 from envs.world import World
-
-MAX_ROUNDS = 1 << 16
-"""A packet's round counter has sixteen bits; an episode must not outlive it."""
 
 
 def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:

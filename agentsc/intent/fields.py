@@ -66,6 +66,8 @@ STATE_FIELDS = (
 TRAJECTORY_FIELDS = (Field("waypoint_t0", 16), Field("waypoint_count", 8))
 
 MAX_AGENTS = 1 << 8
+MAX_ROUNDS = 1 << 16
+"""A packet's round counter has sixteen bits; an episode must not outlive it."""
 MAX_GRANTS = (1 << COUNT_BITS) - 1
 MAX_WAYPOINTS = (1 << 8) - 1
 
