@@ -162,6 +162,27 @@ def bits() -> str:
     return table(["protocol", "setting", "success", "collision-free", "bit/s per agent", "IQM speed score", "n"], lines)
 
 
+def price() -> str:
+    """Bits and CPU time of others as multiples of intent's, cell by cell over all suites: least and greatest."""
+    suites = ("loss-delay", "mmd-scenes", "bits-vs-success")
+    frame = pl.concat([_frame(suite) for suite in suites], how="diagonal_relaxed")
+    # A cell without its protocol; plans made at other settings of the dials are left out.
+    same = ["scenario", "agents", "loss", "delay_ms", "link"]
+    frame = frame.filter(pl.col("variant").is_null() | (pl.col("variant") == "as it is"))
+    cells = frame.group_by([*same, "protocol", "variant"], maintain_order=True).agg(
+        bits=pl.col("bits").sum() / (pl.col("duration_s") * pl.col("agents")).sum(), cpu=pl.col("time_cpu_s").sum()
+    )
+    keys = [*same, "variant"]
+    ours = cells.filter(pl.col("protocol") == "intent").drop("protocol")
+    lines = []
+    for protocol in (*MESSAGING[1:], LONG_CHECK):
+        theirs = cells.filter(pl.col("protocol") == protocol).join(ours, on=keys, suffix="_ours", nulls_equal=True)
+        ratios = [theirs[name] / theirs[f"{name}_ours"] for name in ("bits", "cpu")]
+        spans = [f"{brief(float(r.min()))} to {brief(float(r.max()))}" for r in ratios]  # type: ignore[arg-type]
+        lines.append([f"`{protocol}`", *spans, str(len(theirs))])
+    return table(["protocol", "bits over intent's", "CPU time over intent's", "cells"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "weave-loss": weave_loss,
     "weave-delay": weave_delay,
@@ -171,6 +192,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mmd-weave": mmd_weave,
     "mmd-scenes": mmd_scenes,
     "bits": bits,
+    "price": price,
 }
 
 

@@ -19,17 +19,21 @@ def aggregate(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [_cell(mine) for mine in cells.values()]
 
 
-def _cell(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first = rows[0]
+def identity(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row has in common with all of its cell: the columns before those of the episode."""
     columns = {}
-    for name, value in first.items():  # what comes before the episode identifies the cell
+    for name, value in row.items():
         if name in _OF_EPISODES:
             break
         columns[name] = value
+    return columns
+
+
+def _cell(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     score, interval = stratified([[float(row.get("speed_score") or 0.0) for row in rows]], interquartile_mean)
     failed = sum(row["status"] == "failed" for row in rows)
     return {
-        **columns,
+        **identity(rows[0]),
         "n": len(rows),
         "failed": failed,
         "reason": next((row["reason"] for row in rows if row["reason"]), None),

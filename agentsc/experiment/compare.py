@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentsc.experiment.aggregate import identity
 from agentsc.experiment.metrics import DESCRIPTIONS, metrics
 from agentsc.experiment.statistics import holm, mcnemar_p, paired_difference
 from agentsc.experiment.store import RunFolder
@@ -82,12 +83,7 @@ def _sides(run: Path | str) -> list[Side]:
 
 def _cell(path: Path, rows: list[dict[str, Any]]) -> Side:
     first = rows[0]
-    columns = {}
-    for name, value in first.items():
-        if name in ("status", "reason", "episode"):
-            break
-        if name not in ("schema", "cell") and value is not None:
-            columns[name] = value
+    columns = {k: v for k, v in identity(first).items() if k not in ("schema", "cell") and v is not None}
     label = " · ".join(str(value) for name, value in columns.items() if name not in ("seed", "architecture"))
     scenario = {"name": first["scenario"], "agents": first["agents"]}
     return Side(label, columns | {"scenario": scenario}, rows)
