@@ -14,6 +14,7 @@ from numba import types
 from envs.compiled import array, helper, kernel, result
 
 _ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+_TINY = np.float32(1e-30)
 _INFINITE, _NAN = np.float32(np.inf), np.float32(np.nan)
 _DEEPEST = 64
 """Stretches of one segment that wait to be looked at; each halving adds one."""
@@ -38,7 +39,7 @@ def _box_gradient(dx: Any, dy: Any, hx: Any, hy: Any) -> Any:
         gx, gy = (_ONE, _ZERO) if qx > qy else (_ZERO, _ONE)
     else:
         ox, oy = max(qx, _ZERO), max(qy, _ZERO)
-        length = np.sqrt(ox * ox + oy * oy)
+        length = np.sqrt(max(ox * ox + oy * oy, _TINY))  # squares of tiny offsets vanish
         gx, gy = ox / length, oy / length
     return np.copysign(gx, dx), np.copysign(gy, dy)
 

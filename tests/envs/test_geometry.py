@@ -290,3 +290,10 @@ def test_segment_clearance_ends_even_for_nan() -> None:
 def test_bad_geometry_is_named(arguments: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Obstacles(**arguments)
+
+
+def test_the_gradient_is_finite_where_squared_offsets_vanish() -> None:
+    obstacles = Obstacles([(0.0, 0.0, 0.25, 0.25, 0.25)])
+    tiny = np.float32([[1e-30, 0.0], [0.0, 1e-25], [1e-20, -1e-24], [0.0, 0.0]])
+    distance, gradient = obstacles.distance_and_gradient(tiny)
+    assert np.isfinite(gradient).all() and np.allclose(distance, -0.25)
