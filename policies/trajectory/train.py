@@ -151,9 +151,12 @@ def _optimise(
         rows = torch.randint(len(features), (preset.batch,), generator=generator).to(device)
         t = torch.rand(preset.batch, generator=generator).to(device)
         noise = torch.randn(preset.batch, clean.shape[1], generator=generator).to(device)
+        told = torch.rand(preset.batch, generator=generator).to(device) >= preset.condition_dropout
         x0 = clean[rows]
         x = process.diffuse(x0, noise, t)
-        modulations = network.modulations(network.embed(features[rows]), t)
+        # An untold row sees the null condition (all zeros), so that one network is also the
+        # unconditional prior that classifier-free guidance needs.
+        modulations = network.modulations(network.embed(features[rows] * told[:, None]), t)
         error = (network(x[:, None], modulations)[:, 0] - x0).square().mean(1)
         # Truncated-SNR weights keep early (noisy) times from drowning in late (easy) ones.
         weight = (process_snr(t)).clamp(0.2, 5.0)

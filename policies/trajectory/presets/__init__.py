@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
 from envs.registry import Plugin, Registry
 
 PRIORS = Registry("priors", "policies.trajectory.presets")
+
+# What presets differ in; a preset that overrides one keeps its bounds and meaning.
+width = partial(Field, ge=16, description="hidden units of the residual MLP")
+blocks = partial(Field, ge=1, description="residual blocks")
+maps = partial(Field, ge=8, description="procedural maps to demonstrate on")
+steps = partial(Field, ge=1, description="optimiser steps")
+condition_dropout = partial(
+    Field, ge=0.0, lt=1.0, description="share of rows trained without their condition (classifier-free guidance)"
+)
 
 
 class Preset(Plugin):
@@ -14,11 +25,12 @@ class Preset(Plugin):
 
     control_points: int = Field(12, ge=6, description="control points of the clamped cubic B-spline")
     horizon_ticks: int = Field(32, ge=4, description="ticks that a plan spans")
-    width: int = Field(256, ge=16, description="hidden units of the residual MLP")
-    blocks: int = Field(3, ge=1, description="residual blocks")
-    maps: int = Field(2000, ge=8, description="procedural maps to demonstrate on")
-    steps: int = Field(16000, ge=1, description="optimiser steps")
+    width: int = width(256)
+    blocks: int = blocks(3)
+    maps: int = maps(2000)
+    steps: int = steps(16000)
     batch: int = Field(512, ge=8, description="rows per optimiser step")
     learning_rate: float = Field(1e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
+    condition_dropout: float = condition_dropout(0.0)
     ema: float = Field(0.999, gt=0.0, lt=1.0, description="decay of the averaged weights that are kept")
     seed: int = Field(1, ge=0, description="key of the maps, the noise and the initial weights")
