@@ -21,6 +21,7 @@ from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance.consistency import Neighbourhood, along, limit_speed
+from policies.diffusion.schedule import grid
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Vehicle
 from policies.trajectory.prior import Denoiser, TrajectoryPrior
@@ -138,9 +139,9 @@ class DiffusionCore:
 
         # The ancestral part of a solver draws afresh at every step; each row from its own key.
         def later(first: int, rows: slice) -> Any:
-            return lambda k: tensor(keyed.normal(request.keys, (total, dim), 1 + first + k))[:, rows]
+            return lambda k, draw=0: tensor(keyed.normal(request.keys, (total, dim), 1 + first + k, draw))[:, rows]
 
-        times = process.times(self.steps, power=TIME_POWER)
+        times = grid(process, self.steps, "power", power=TIME_POWER)
         # Samples join the one batch at their own times: from pure noise, part-way, at the last step.
         early = min(next(k for k, t in enumerate(times) if t <= self.warm_time + 1e-6), self.steps - 1)
         joins = [(0, request.fresh), (early, warm - request.late), (self.steps - 1, request.late)]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from envs.errors import ConfigError
-from policies.diffusion.process import CosineVP
+from policies.diffusion.process.cosine import CosineVP
 from policies.networks.spline_mlp import SplineMLP
 from policies.trajectory.context import feature_count
 
