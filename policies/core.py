@@ -20,8 +20,11 @@ from envs import keyed
 from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from policies.diffusion import GUIDANCE, SOLVERS
-from policies.diffusion.guidance.consistency import Neighbourhood, along, limit_speed
+from policies.diffusion.guidance import Term
+from policies.diffusion.guidance.consistency import Neighbourhood, Reconciliation, along, limit_speed
+from policies.diffusion.sampling import guide
 from policies.diffusion.schedule import grid
+from policies.diffusion.solvers import Denoise
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Vehicle
 from policies.trajectory.prior import Denoiser, TrajectoryPrior
@@ -130,10 +133,11 @@ class DiffusionCore:
             network_s += time.perf_counter() - begun
             self.calls += 1
             self.rows += x.shape[0] * x.shape[1]
-            if hood is None:
-                return x0
-            control = self._consistency.apply(frame.decode(x0), process.sigma(t), hood)
-            return frame.encode(control)
+            return x0
+
+        guided: Denoise = denoise
+        if hood is not None:
+            guided = guide(process, denoise, [Term(self._consistency, Reconciliation(frame, hood))])
 
         noise = tensor(keyed.normal(request.keys, (total, dim), 0))
 
@@ -159,7 +163,7 @@ class DiffusionCore:
             until = joins[stage + 1][0] if stage + 1 < len(joins) else self.steps
             if x.shape[1] and until > join:
                 x = self._solver.solve(
-                    process, denoise, x, times[join : until + 1], later(join, slice(0, x.shape[1]))
+                    process, guided, x, times[join : until + 1], later(join, slice(0, x.shape[1]))
                 )
         control = limit_speed(frame.decode(x), self._speed)
         cost = None

@@ -107,18 +107,14 @@ class Sampler:
             if start.shape != x.shape:
                 raise ConfigError(f"start must have shape {tuple(x.shape)}, got {tuple(start.shape)}")
             if not bool(torch.isfinite(start).all()):
-                raise ConfigError(
-                    "start must be finite, got NaN or inf (the guess that sampling starts from)"
-                )
+                raise ConfigError("start must be finite, got NaN or inf (the guess that sampling starts from)")
             x = self.process.alpha(t) * start.to(x) + scale * x
         with torch.no_grad():
             x = replace(self, noise=noise).run(x, terms)
         bad = ~torch.isfinite(x).flatten(1).all(1)
         if bool(bad.any()):
             rows = bad.nonzero().flatten().tolist()
-            raise RunError(
-                f"sampling produced NaN or inf in rows {rows[:8]} of {len(x)} (check their conditions)"
-            )
+            raise RunError(f"sampling produced NaN or inf in rows {rows[:8]} of {len(x)} (check their conditions)")
         return x
 
     def run(self, x: torch.Tensor, terms: Sequence[Term] = ()) -> torch.Tensor:
@@ -130,9 +126,7 @@ class Sampler:
         sampler = self._guided([term for term in terms if term not in owners])
         if owners:
             return owners[0].guidance.run(sampler, owners[0].problem, x)
-        return self.solver.solve(
-            self.process, sampler.denoise, x, self.times, sampler.noise, sampler.callback
-        )
+        return self.solver.solve(self.process, sampler.denoise, x, self.times, sampler.noise, sampler.callback)
 
     def _guided(self, terms: list[Term]) -> Sampler:
         """This sampler with terms folded into its denoiser and callback."""
@@ -180,9 +174,8 @@ def guide(
         if noise is not None:
             fresh = lambda draw: noise(number, GUIDANCE_DRAWS + draw)  # noqa: E731
         at = Estimate.of(process, denoise, x, t, following.get(t), gradient, data_variance, fresh)
-        if at.informative:
-            for term in terms:
-                at = at.with_clean(term.guidance.correct(at, term.problem))
+        for term in terms:
+            at = at.with_clean(term.guidance.correct(at, term.problem))
         return at.x0
 
     return corrected

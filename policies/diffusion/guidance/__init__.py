@@ -53,6 +53,17 @@ class Guidance(Plugin):
         return sampler.run(x, [Term(self, problem)])
 
 
+class Likelihood(Guidance):
+    """A term that stands for log p(y | x_t) of some measurement; it is silent at pure noise."""
+
+    @abstractmethod
+    def shift(self, at: Estimate, problem: Any) -> torch.Tensor:
+        """(σ²/α) ∇log p(y | x_t), shaped like ``at.x0``."""
+
+    def correct(self, at: Estimate, problem: Any) -> torch.Tensor:
+        return at.x0 + self.shift(at, problem) if at.informative else at.x0
+
+
 @dataclass(frozen=True)
 class Term:
     """A guidance term and the problem that it is about."""

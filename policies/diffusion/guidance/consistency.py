@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from pydantic import Field
 
 from envs.geometry import Obstacles, distance_and_gradient
 from policies.diffusion import GUIDANCE
+from policies.diffusion.estimate import Estimate
 from policies.diffusion.guidance import Guidance
 
 
@@ -58,17 +59,53 @@ class Neighbourhood:
         return discs, radius, weight, np.stack([low, high], axis=2)
 
 
+class Frame(Protocol):
+    """How states of the sampler stand for control points."""
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """[agents, samples, state] → control points [agents, samples, P, 2], metres."""
+
+    def encode(self, control: torch.Tensor) -> torch.Tensor:
+        """Inverse of `decode`."""
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The problem of the consistency term: what to keep clear of, and what states mean."""
+
+    frame: Frame
+    hood: Neighbourhood
+
+
 @GUIDANCE.register("consistency")
 class Consistency(Guidance):
-    """Pushes plans apart from believed peers and obstacles, in metres, without the network's gradient."""
+    """Pushes plans apart from believed peers and obstacles, in metres, with or without the network's gradient."""
 
     eta: float = Field(0.8, gt=0.0, description="step size at full noise; annealed as σ/(σ + 0.1)")
     discount: float = Field(0.98, gt=0.0, le=1.0, description="weight lost per way-point into the future")
     inner_steps: int = Field(2, ge=1, description="corrections per denoising step once the noise is low")
     obstacle_weight: float = Field(1.0, ge=0.0, description="weight of the static map against peers")
+    backprop: bool = Field(
+        False, description="filter pushes through the denoiser's covariance, so that they keep to what the prior allows"
+    )
 
-    def apply(self, control: torch.Tensor, sigma: float, problem: object) -> torch.Tensor:
-        assert isinstance(problem, Neighbourhood)
+    def correct(self, at: Estimate, problem: Reconciliation) -> torch.Tensor:
+        control = self.apply(problem.frame.decode(at.x0), at.process.sigma(at.t), problem.hood)
+        moved = problem.frame.encode(control)
+        if not self.backprop or not at.informative:
+            return moved
+        # A push is minus a gradient in x̂_0; through the network it becomes Cov · push, here in units of the
+        # isotropic covariance that the step size was chosen for.
+        return at.x0 + at.covariance(moved - at.x0) / at.variance
+
+    def apply(self, control: torch.Tensor, sigma: float, problem: Neighbourhood) -> torch.Tensor:
+        """Corrected control points.
+
+        Args:
+            control: clean estimate [agents, samples, P, 2], metres.
+            sigma: noise level of the state it came from, in [0, 1].
+            problem: what to keep clear of.
+        """
         carry = problem.basis.T / problem.basis.sum(0)[:, None].clamp_min(1e-6)
         eta = max(self.eta * sigma / (sigma + 0.1), 0.25)
         # Early estimates are blurred: one correction for peers then; walls and care as they settle.
@@ -94,9 +131,7 @@ class Consistency(Guidance):
             return self._compiled(points, problem, walls)
         return self._formula(points, problem, walls)
 
-    def _formula(
-        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _formula(self, points: torch.Tensor, problem: Neighbourhood, walls: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """J as written above, for tensors on any device; the map must be given as tensors too."""
         total = torch.zeros_like(points[..., 0])
         push = torch.zeros_like(points)
@@ -115,9 +150,7 @@ class Consistency(Guidance):
         decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
         return (total * decay).sum(-1), push * decay[:, None]
 
-    def _compiled(
-        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compiled(self, points: torch.Tensor, problem: Neighbourhood, walls: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """The same numbers on a CPU, to rounding."""
         from policies.diffusion.guidance import _kernels
 
