@@ -42,7 +42,9 @@ def grid(
     if not 0.0 < start <= 1.0:
         raise ConfigError(f"start must be in (0, 1], got {start} (diffusion time to start from)")
     if not 0.0 <= end < start:
-        raise ConfigError(f"end must be in [0, start), got {end} with start {start} (diffusion time to end at)")
+        raise ConfigError(
+            f"end must be in [0, start), got {end} with start {start} (diffusion time to end at)"
+        )
     if spacing == "power":
         return [end + (start - end) * (1.0 - k / steps) ** power for k in range(steps + 1)]
     if spacing == "angle":

@@ -57,13 +57,16 @@ class Step:
     def ddim(self) -> torch.Tensor:
         """The state at ``s`` if the clean estimate held: α_s x̂_0 + σ_s ε̂."""
         process = self.process
-        return process.alpha(self.s) * self.x0 + process.sigma(self.s) * process.epsilon(self.x, self.x0, self.t)
+        return process.alpha(self.s) * self.x0 + process.sigma(self.s) * process.epsilon(
+            self.x, self.x0, self.t
+        )
 
 
 @dataclass(frozen=True)
 class Moment:
     """What a callback is shown after a step: its interval and the state that it reached at ``s``."""
 
+    process: Process
     k: int
     t: float
     s: float
@@ -112,6 +115,6 @@ class Solver(Plugin):
                 x = self.step(Step(process, denoise, k, t, s, x, x0, before, partial(noise, k)))
             before = (t, x0)
             if callback is not None:
-                replaced = callback(Moment(k, t, s, x0, x))
+                replaced = callback(Moment(process, k, t, s, x0, x))
                 x = x if replaced is None else replaced
         return x

@@ -20,7 +20,9 @@ class PredictorCorrector(Solver):
     """
 
     corrections: int = Field(1, ge=0, description="Langevin steps after every prediction")
-    langevin_snr: float = Field(0.16, gt=0.0, le=1.0, description="r: step of the corrector relative to the noise")
+    langevin_snr: float = Field(
+        0.16, gt=0.0, le=1.0, description="r: step of the corrector relative to the noise"
+    )
 
     def step(self, at: Step) -> torch.Tensor:
         mean, variance = posterior(at)
