@@ -30,7 +30,7 @@ KINDS: dict[str, Kind] = {
     "solvers": Kind("policies.diffusion", "SOLVERS", "how a sample is drawn from noise"),
     "guidance": Kind("policies.diffusion", "GUIDANCE", "terms that steer a sample"),
     "decoders": Kind("agentsc.semantic", "DECODERS", "receivers of the semantic channel"),
-    "suites": Kind("agentsc.experiment.suites", "SUITES", "benchmark matrices"),
+    "suites": Kind("agentsc.experiment.suites", "BENCHMARKS", "benchmark matrices, and core"),
     "views": Kind("agentsc.experiment.views", "VIEWS", "tables and figures of a benchmark"),
     "presets": Kind("policies.trajectory.presets", "PRIORS", "what agentsc train can train"),
 }

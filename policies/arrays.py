@@ -91,8 +91,7 @@ class ArrayModel(Model[ArrayRequest, ArrayReply]):
         seen, measured = request.observation, None
         if seen is not None:
             operator = seen.operator if isinstance(seen.operator, str) else seen.operator.shape[1:]
-            guidance = seen.guidance if isinstance(seen.guidance, str) else id(seen.guidance)
-            measured = operator, seen.noise, guidance
+            measured = operator, seen.noise, seen.guidance
         return request.start is None, request.start_time, measured
 
     def sample(self, request: ArrayRequest, meter: Meter) -> ArrayReply:

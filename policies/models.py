@@ -153,7 +153,6 @@ def check_rows(name: str, values: Any, batch: int, shape: tuple[int, ...] | None
     if len(values) != batch or (shape is not None and values.shape[1:] != shape):
         wanted = f"[{batch}, …]" if shape is None else str([batch, *shape])
         raise ConfigError(f"{name} must have shape {wanted}, got {list(values.shape)} (a row per key)")
-    good = np.isfinite(values.reshape(batch, -1)).all(1)
-    if not good.all():
-        row = int(np.flatnonzero(~good)[0])
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(batch, -1)).all(1))[0])
         raise ConfigError(f"{name} must be finite, got NaN or inf in row {row}")

@@ -100,7 +100,7 @@ class Observation:
         operator: A, by the name under which the model holds it, or float32 [batch, m, d], a matrix per row.
         noise: standard deviation of each number of y.
         guidance: how samples follow it: ``NAME:key=value,…`` from `agentsc list guidance`, or such a plug-in
-            itself. Only requests with the same text, or the very same object, ride together.
+            itself, with hashable parameters. Only requests with equal ones ride together.
     """
 
     y: Floats
