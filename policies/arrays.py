@@ -38,7 +38,6 @@ class ArrayModel(Model[ArrayRequest, ArrayReply]):
         terms: guidance of every sample, before that of the request's observation.
         data_variance: of one number of the data, for guidance that does without the Jacobian.
         device: where ``denoise`` and operators live. precision: of forward passes.
-        compiled: run ``denoise`` through ``torch.compile``.
 
     Raises:
         ConfigError: fewer than one step, an unknown solver, precision or device.
@@ -58,15 +57,11 @@ class ArrayModel(Model[ArrayRequest, ArrayReply]):
         data_variance: float = 1.0,
         device: str = "cpu",
         precision: Precision = "float32",
-        compiled: bool = False,
     ) -> None:
         self.device, self.precision, self.shape = device_of(device), precision, shape
         autocast(self.device, precision)
-        self._denoise: Denoise = torch.compile(denoise, dynamic=True) if compiled else denoise
         times = grid(process, steps, spacing)
-        self._sampler = Sampler(
-            process, self._denoise, SOLVERS.parse(solver), times, data_variance=data_variance
-        )
+        self._sampler = Sampler(process, denoise, SOLVERS.parse(solver), times, data_variance=data_variance)
         self._steps, self._spacing = steps, spacing
         self._operators, self._terms = dict(operators or {}), list(terms)
 
@@ -99,7 +94,7 @@ class ArrayModel(Model[ArrayRequest, ArrayReply]):
 
         def denoise(x: torch.Tensor, t: float) -> torch.Tensor:
             with meter.forward(len(x)), autocast(self.device, self.precision):
-                return self._denoise(x, t).float()
+                return sampler.denoise(x, t).float()
 
         times = sampler.times
         if request.start_time != 1.0:

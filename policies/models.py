@@ -44,9 +44,10 @@ class Meter:
         if self.device.type == "cuda":
             # Kernels are queued: only the GPU's own clock sees how long they take, read when all is done.
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record()
+            stream = torch.cuda.current_stream(self.device)
+            begin.record(stream)
             yield
-            end.record()
+            end.record(stream)
             self._marks.append((begin, end))
             return
         started = time.perf_counter()

@@ -50,7 +50,7 @@ class CoreBench(Plugin):
     solver: str = Field("ddim", description="of the trajectory prior, see agentsc list solvers")
     steps: int = Field(5, ge=1, description="denoising steps of a plan")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of forward passes")
-    compiled: bool = Field(False, description="run networks through torch.compile")
+    compiled: bool = Field(False, description="run the trajectory network through torch.compile")
 
 
 def settings(assignments: Sequence[str], **options: Any) -> CoreBench:

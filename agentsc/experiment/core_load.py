@@ -106,12 +106,14 @@ def build_core(bench: CoreBench) -> DiffusionCore:
     """The core that is measured: the shipped trajectory prior, and the maps."""
     torch.set_num_threads(1)
     setup = Setup.of(build_world(bench), prior="edge-prior", rounds=2, seed=SEED)
-    options: dict[str, Any] = {"precision": bench.precision, "compiled": bench.compiled}
-    planner = make_core(setup, None, bench.device, solver=bench.solver, steps=bench.steps, **options)
+    planner = make_core(
+        setup, None, bench.device, solver=bench.solver, steps=bench.steps, precision=bench.precision,
+        compiled=bench.compiled,
+    )  # fmt: skip
     process = CosineVP()
     maps = ArrayModel(
         MapNet(process).to(bench.device), process, MAP_SHAPE, steps=MAP_STEPS, device=bench.device,
-        operators={"left half": LeftHalf()}, **options,
+        operators={"left half": LeftHalf()}, precision=bench.precision,
     )  # fmt: skip
     return DiffusionCore({**planner.models, "maps": maps})
 

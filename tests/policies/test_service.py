@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,3 +281,9 @@ def test_rows_are_stacked_and_taken() -> None:
     back = take(joined, np.array([4, 0]))
     assert back.observation is not None and back.observation.y[:, 0].tolist() == [3, 1]
     assert back.keys.tolist() == [parts[2].keys[0], parts[0].keys[0]]
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "core.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(block, {})
