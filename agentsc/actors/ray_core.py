@@ -7,7 +7,7 @@ the busier the core, the larger its batches.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +35,21 @@ class CoreActor:
     async def sample(self, *requests: Any) -> Any:
         """Replies in the order of the requests, None for None; for one request just its reply.
 
+        Each request may be a reference to one: its arrays then come straight from the actor that made it.
+
         Raises:
             ConfigError, RunError: as `DiffusionCore.sample_many`; requests of other callers are not affected.
         """
+        replies = await self.sample_many(requests)
+        return replies[0] if len(replies) == 1 else replies
+
+    async def sample_many(self, requests: Sequence[Any]) -> list[Any]:
+        """The same for requests that the caller holds itself: one message instead of many."""
         tickets = self.core.submit_many([request for request in requests if request is not None])
         if tickets:
             await asyncio.get_running_loop().run_in_executor(self._worker, self.core.flush)
         answers = iter([ticket.result() for ticket in tickets])
-        replies = [None if request is None else next(answers) for request in requests]
-        return replies[0] if len(replies) == 1 else replies
+        return [None if request is None else next(answers) for request in requests]
 
     async def statistics(self) -> dict[str, Any]:
         """See `DiffusionCore.statistics`."""

@@ -122,7 +122,7 @@ def _behind_ray(bench: CoreBench, rounds: list[Any]) -> tuple[list[dict[str, Any
 
         def ask(agents: Sequence[Sequence[Any]]) -> list[Any]:
             parts = [part for part in np.array_split(np.arange(len(agents)), bench.hosts) if len(part)]
-            calls = [actor.sample.remote(*_flat(agents[part[0] : part[-1] + 1])) for part in parts]
+            calls = [actor.sample_many.remote(_flat(agents[part[0] : part[-1] + 1])) for part in parts]
             return [reply for replies in ray.get(calls) for reply in replies]
 
         return _repeat(bench, rounds, "ray", lambda: ray.get(actor.statistics.remote()), ask)
