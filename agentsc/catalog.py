@@ -26,10 +26,11 @@ KINDS: dict[str, Kind] = {
     "protocols": Kind("agentsc.protocol", "PROTOCOLS", "how agents coordinate, ours and the baselines"),
     "links": Kind("agentsc.links", "LINKS", "what the radio does to a packet; compose them with +"),
     "priors": Kind("policies.trajectory.presets", "PRIORS", "diffusion priors over trajectories"),
+    "processes": Kind("policies.diffusion", "PROCESSES", "how data turn into noise"),
     "solvers": Kind("policies.diffusion", "SOLVERS", "how a sample is drawn from noise"),
     "guidance": Kind("policies.diffusion", "GUIDANCE", "terms that steer a sample"),
     "decoders": Kind("agentsc.semantic", "DECODERS", "receivers of the semantic channel"),
-    "suites": Kind("agentsc.experiment.suites", "SUITES", "benchmark matrices"),
+    "suites": Kind("agentsc.experiment.suites", "BENCHMARKS", "benchmark matrices, and core"),
     "views": Kind("agentsc.experiment.views", "VIEWS", "tables and figures of a benchmark"),
     "presets": Kind("policies.trajectory.presets", "PRIORS", "what agentsc train can train"),
 }

@@ -154,32 +154,34 @@ def _print_summary(result: RunResult) -> None:
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="A suite, see: agentsc list suites; or a YAML file.")],
+    suite: Annotated[str, typer.Argument(help="A suite, see: agentsc list suites; or a YAML file; or core.")],
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty; by default one under runs/.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     workers: Annotated[int | None, typer.Option(help="Tasks at a time; 0 runs without Ray.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Episodes per cell.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Episodes per cell; repetitions of core.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster to spread over.")] = None,
+    device: Device = None,
     set: Set = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run, and how long.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Resume failed cells too.")] = False,
     json: Json = False,
 ) -> None:
-    """Run a suite of experiments; write rows, figures and a report."""
+    """Run a suite of experiments; write rows, figures and a report. Or measure the diffusion core."""
     from agentsc.experiment.bench import bench as call
     from agentsc.experiment.progress import Display
 
     with Display(_console(stderr=True)) as display:
         result = call(
-            suite, out=out, resume=resume, workers=workers, seeds=seeds, address=address, set=set or (),
-            dry_run=dry_run, retry_failed=retry_failed, progress=display.bench,
+            suite, out=out, resume=resume, workers=workers, seeds=seeds, address=address, device=device,
+            set=set or (), dry_run=dry_run, retry_failed=retry_failed, progress=display.bench,
         )  # fmt: skip
     if json:
         _emit(result.data)
         return
     from agentsc.experiment.table import bench_text
 
-    _console().print(bench_text(result.data), highlight=False, soft_wrap=True)
+    told = result.text if result.text is not None else bench_text(result.data)
+    _console().print(told, highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -90,12 +90,51 @@ class Registry:
         except ValidationError as error:
             raise ConfigError(explain(error, plugin, f"{self.field}.{name}")) from None
 
+    def parse(self, spec: str) -> Any:
+        """A validated plug-in from ``NAME[:key=value,…]``, e.g. ``ddim:eta=0.5``.
+
+        Raises:
+            ConfigError: as `create`, and text that does not parse.
+        """
+        name, values = parse_spec(spec, f"{self.field} must be NAME:key=value,…, got {spec!r}", self.field)
+        return self.create(name, **values)
+
     def describe(self) -> list[dict[str, Any]]:
         """What ``agentsc list KIND --json`` prints: name, description and parameters of each."""
         return [
             {"name": name, "description": summary(plugin), "parameters": parameters(plugin)}
             for name, plugin in sorted(self._load().items())
         ]
+
+
+def parse_spec(part: str, rule: str, field: str) -> tuple[str, dict[str, float | str]]:
+    """Name and parameters of ``NAME[:key=value,…]``.
+
+    Args:
+        part: the text. rule: what it must look like and what was given, for messages. field: what is being named.
+
+    Raises:
+        ConfigError: no name, a parameter without a value, or one that is given twice.
+    """
+    name, _, text = part.partition(":")
+    values: dict[str, float | str] = {}
+    for item in text.split(",") if text.strip() else []:
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if not (key and equals and value):
+            raise ConfigError(f"{rule} ({item!r} is no key=value)")
+        if key in values:
+            raise ConfigError(f"{field}.{name}.{key} must be given once, got it twice in {part!r}")
+        values[key] = _number(value)
+    if not name.strip():
+        raise ConfigError(f"{rule} (a name is missing)")
+    return name.strip(), values
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # the plug-in's own types say what is wrong with it
 
 
 def summary(plugin: type) -> str:

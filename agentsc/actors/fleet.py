@@ -1,8 +1,8 @@
 """A fleet: all blocks of agents and the core that serves them, behind one interface.
 
 Per message round the driver gathers what every block wants sampled, asks the core once, and
-scatters the samples: gather → infer → scatter. Requests are joined in a fixed order and every
-row's result depends on that row alone, so it does not matter how agents are spread over hosts.
+scatters the samples: gather → infer → scatter. The core joins requests as it likes: every row's
+result depends on that row alone, so it does not matter how agents are spread over hosts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import os
 # A library that spins on every core makes a small matrix product a hundred times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace, Variant
-from policies.requests import Peers, SampleReply, SampleRequest
+from policies.requests import SampleReply, SampleRequest
 
 if TYPE_CHECKING:
-    from policies.core import DiffusionCore
+    from policies.service import DiffusionCore
 
 Floats = NDArray[np.float32]
 
@@ -62,21 +61,27 @@ def split(agents: int, hosts: int) -> list[NDArray[np.int64]]:
     return [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
 
 
-def make_core(setup: Setup, weights: str | None, device: str) -> DiffusionCore:
-    """The core of a run; on the CPU it computes on one thread, where results are reproducible."""
+def make_core(setup: Setup, weights: str | None, device: str, **options: Any) -> DiffusionCore:
+    """The core of a run; on the CPU it computes on one thread, where results are reproducible.
+
+    Args:
+        weights: safetensors file, None for the shipped one. options: of the `TrajectoryModel`.
+    """
     import torch
 
     from policies.core import load_core
 
     torch.set_num_threads(1)
-    return load_core(setup.vehicle, setup.world.obstacles, {setup.prior: weights}, device)
+    return load_core(setup.vehicle, setup.world.obstacles, {setup.prior: weights}, device, **options)
 
 
 class LocalFleet:
     """Everything in this process; one block holds all agents."""
 
-    def __init__(self, variant: Variant, setup: Setup, weights: str | None, device: str) -> None:
-        self.core = make_core(setup, weights, device) if variant.needs_network else None
+    def __init__(
+        self, variant: Variant, setup: Setup, weights: str | None, device: str, **options: Any
+    ) -> None:
+        self.core = make_core(setup, weights, device, **options) if variant.needs_network else None
         self.block: Block = variant.block(setup, range(setup.world.agents))
 
     def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
@@ -91,7 +96,8 @@ class LocalFleet:
         if request is None:
             return None
         assert self.core is not None
-        return self.core.sample(request)
+        reply: SampleReply = self.core.sample(request)
+        return reply
 
     def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
         return self.block.act(position, velocity, proximity, tick)
@@ -110,53 +116,15 @@ class LocalFleet:
         return self.block.counters
 
     def network(self) -> tuple[float, int]:
-        return (self.core.network_s, self.core.calls) if self.core else (0.0, 0)
+        return spent(self.core.statistics()) if self.core else (0.0, 0)
 
     def close(self) -> None:
         pass
 
 
-def join_requests(requests: Sequence[SampleRequest | None]) -> tuple[SampleRequest | None, list[slice]]:
-    """Several hosts' requests as one, and which rows are whose."""
-    sizes = [0 if r is None else len(r.context) for r in requests]
-    ends = np.cumsum(sizes)
-    slices = [slice(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True)]
-    some = [r for r in requests if r is not None]
-    if not some:
-        return None, slices
-    first = some[0]
-    if len(some) == 1:
-        return first, slices
-
-    def stack(get: Callable[[SampleRequest], Any]) -> Any:
-        return np.concatenate([get(r) for r in some])
-
-    def field_of(part: str, name: str) -> Any:
-        return np.concatenate([getattr(getattr(r, part), name) for r in some])
-
-    names = ("origin", "axis", "nominal", "features")
-    context = replace(first.context, **{name: field_of("context", name) for name in names})
-    peers = None
-    if first.peers is not None:
-        names = ("discs", "radius", "weight", "clearance")
-        peers = Peers(*(field_of("peers", name) for name in names))
-    heat = stack(lambda r: np.broadcast_to(np.asarray(r.temperature, np.float32), (len(r.context),)))
-    joined = replace(
-        first,
-        context=context,
-        keys=stack(lambda r: r.keys),
-        warm=None if first.warm is None else stack(lambda r: r.warm),
-        peers=peers,
-        temperature=heat,
-    )
-    return joined, slices
-
-
-def part_of(reply: SampleReply | None, rows: slice) -> SampleReply | None:
-    """One host's share of a joint reply."""
-    if reply is None or rows.start == rows.stop:
-        return None
-    return SampleReply(reply.control[rows], None if reply.cost is None else reply.cost[rows], reply.network_s)
+def spent(statistics: Mapping[str, Any]) -> tuple[float, int]:
+    """Network seconds and network calls of a core."""
+    return statistics["network_s"], statistics["network_calls"]
 
 
 def inbox_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.actors.fleet import inbox_of, join_packets, join_requests, make_core, part_of, split
+from agentsc.actors.fleet import inbox_of, join_packets, make_core, spent, split
+from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
+from envs.errors import ConfigError, RunError
 from policies.requests import SampleReply, SampleRequest
 
 Floats = NDArray[np.float32]
@@ -57,23 +59,12 @@ class HostActor:
         return self.block.trace(tick), formed, self.block.counters
 
 
-@ray.remote(num_cpus=0)
-class CoreActor:
-    """The diffusion core; a thin shell."""
-
-    def __init__(self, setup: Setup, weights: str | None, device: str) -> None:
-        self.core = make_core(setup, weights, device)
-
-    def sample(self, request: SampleRequest) -> tuple[SampleReply, float, int]:
-        """Samples, and the running totals of network time and calls."""
-        reply = self.core.sample(request)
-        return reply, self.core.network_s, self.core.calls
-
-
 class RayFleet:
     """Agents spread over ``hosts`` actors."""
 
-    def __init__(self, variant: Variant, setup: Setup, weights: str | None, device: str, hosts: int) -> None:
+    def __init__(
+        self, variant: Variant, setup: Setup, weights: str | None, device: str, hosts: int, **options: Any
+    ) -> None:
         self._started_ray = open_session()
         self.ids = split(setup.world.agents, hosts)
         shared = ray.put(setup)
@@ -81,33 +72,27 @@ class RayFleet:
         self.core: Any = None
         if variant.needs_network:
             actor: Any = CoreActor
-            self.core = actor.options(num_gpus=gpus).remote(shared, weights, device)
+            self.core = actor.options(num_gpus=gpus).remote(make_core, shared, weights, device, **options)
         self.hosts: list[Any] = [HostActor.remote(variant, shared, ids) for ids in self.ids]  # type: ignore[attr-defined]
-        self._network = (0.0, 0)
         self._formed: list[Beliefs] = []
 
-    def _sample(self, requests: list[SampleRequest | None]) -> list[SampleReply | None]:
-        joined, rows = join_requests(requests)
-        if joined is None:
+    def _sample(self, requests: list[Any]) -> list[Any]:
+        """References to the hosts' replies, from references to their requests: arrays go from actor to actor."""
+        if self.core is None:
             return [None] * len(requests)
-        reply, *totals = ray.get(self.core.sample.remote(joined))
-        self._network = (totals[0], totals[1])
-        return [part_of(reply, part) for part in rows]
+        replies = self.core.sample.options(num_returns=len(requests)).remote(*requests)
+        return replies if len(requests) > 1 else [replies]
 
     def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
         parts = [inbox_of(inbox, ids) for ids in self.ids]
-        asked = ray.get(
-            [h.listen.remote(part, clock, deciding) for h, part in zip(self.hosts, parts, strict=True)]
-        )
-        sampled: list[SampleReply | None] = [None] * len(self.hosts)
+        asked = [h.listen.remote(part, clock, deciding) for h, part in zip(self.hosts, parts, strict=True)]
+        sampled: list[Any] = [None] * len(self.hosts)
         if deciding:
             imagined = self._sample(asked)
-            wanted = ray.get(
-                [h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)]
-            )
+            wanted = [h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)]
             sampled = self._sample(wanted)
         return join_packets(
-            ray.get([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
+            _get([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
         )
 
     def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
@@ -115,32 +100,32 @@ class RayFleet:
             host.act.remote(position[:, ids], velocity[:, ids], proximity[:, ids], tick)
             for host, ids in zip(self.hosts, self.ids, strict=True)
         ]
-        return np.concatenate(ray.get(calls), axis=1)
+        return np.concatenate(_get(calls), axis=1)
 
     def retire(self, active: NDArray[np.bool_]) -> None:
-        ray.get([host.retire.remote(active) for host in self.hosts])
+        _get([host.retire.remote(active) for host in self.hosts])
 
     def trace(self, tick: int) -> Trace | None:
-        reports = ray.get([host.report.remote(tick) for host in self.hosts])
+        reports = _get([host.report.remote(tick) for host in self.hosts])
         for _, formed, _ in reports:
             self._formed += formed
         return Trace.join([trace for trace, _, _ in reports])
 
     def beliefs(self) -> list[Beliefs]:
         self._formed += [
-            b for _, formed, _ in ray.get([h.report.remote(0) for h in self.hosts]) for b in formed
+            b for _, formed, _ in _get([h.report.remote(0) for h in self.hosts]) for b in formed
         ]
         formed, self._formed = self._formed, []
         return _distinct(formed)
 
     def counters(self) -> Counters:
-        every = [counters for _, _, counters in ray.get([host.report.remote(0) for host in self.hosts])]
+        every = [counters for _, _, counters in _get([host.report.remote(0) for host in self.hosts])]
         return Counters(
             *(np.sum([getattr(c, name) for c in every], axis=0) for name in Counters.__annotations__)
         )
 
     def network(self) -> tuple[float, int]:
-        return self._network
+        return (0.0, 0) if self.core is None else spent(_get(self.core.statistics.remote()))
 
     def close(self) -> None:
         if self._started_ray:
@@ -148,6 +133,16 @@ class RayFleet:
         else:
             for actor in [*self.hosts, *([self.core] if self.core else [])]:
                 ray.kill(actor)
+
+
+def _get(references: Any) -> Any:
+    """`ray.get`, with errors as the actors raised them."""
+    try:
+        return ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ConfigError | RunError):
+            raise error.cause from None
+        raise
 
 
 def _distinct(formed: list[Beliefs]) -> list[Beliefs]:

@@ -49,11 +49,13 @@ class BenchResult:
     Attributes:
         folder: where everything is. data: the object that ``--json`` prints.
         rows: polars frame, a row per cell and episode; None for a dry run.
+        text: a summary for people, where a benchmark has one of its own.
     """
 
     folder: Path | None
     data: dict[str, Any]
     rows: polars.DataFrame | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
 
 
 def bench(
@@ -64,21 +66,23 @@ def bench(
     workers: int | None = None,
     seeds: int | None = None,
     address: str | None = None,
+    device: str | None = None,
     set: Sequence[str] = (),
     dry_run: bool = False,
     retry_failed: bool = False,
     progress: Callable[[Moment], None] | None = None,
 ) -> BenchResult:
-    """Run a suite; the call behind ``agentsc bench``.
+    """Run a suite, or measure the diffusion core; the call behind ``agentsc bench``.
 
     Args:
-        suite: a registered name, a YAML file, or the contents of one.
+        suite: a registered name, a YAML file, or the contents of one; ``core`` measures the core (`core_bench`).
         out: the folder; new or empty unless ``resume``. By default one under ``runs/``.
         resume: go on with what ``out`` holds; nothing that is there is computed again.
         workers: tasks at a time; one per processor by default, 0 runs in this process without Ray.
-        seeds: episodes per cell instead of the suite's own.
+        seeds: episodes per cell instead of the suite's own; repetitions of ``core``.
         address: of a Ray cluster to spread over (its workers need this package).
-        set: ``key=value`` strings for the configuration of every cell.
+        device: cpu, cuda or auto, in every cell.
+        set: ``key=value`` strings for the configuration of every cell, or parameters of ``core``.
         dry_run: only say what would be run and about how long it would take.
         retry_failed: with ``resume``, try cells again that failed.
         progress: called whenever a task ends.
@@ -90,6 +94,13 @@ def bench(
         ConfigError: a mistake in the suite, or a folder that holds something else. Nothing was started then.
         RunError: the disk is full, or there is no such cluster; what was finished is kept.
     """
+    if isinstance(suite, str) and suite == "core":
+        suites_only = {
+            "resume": resume, "workers": workers, "address": address, "dry_run": dry_run, "retry_failed": retry_failed
+        }  # fmt: skip
+        return _bench_core(suites_only, out, set, seeds=seeds, device=device)
+    if device is not None:
+        set = [f"device={device}", *set]
     todo = plan(suite, seeds=seeds, overrides=set)
     count = _workers(workers, address)
     if dry_run:
@@ -115,6 +126,18 @@ def bench(
             f"{len(todo.cells) * todo.suite.seeds} episodes are kept; make room and go on with --resume --out {folder}"
         ) from None
     return BenchResult(folder, _summary(todo, folder, frame, wall), frame)
+
+
+def _bench_core(
+    suites_only: Mapping[str, Any], out: Path | str | None, assignments: Sequence[str], **options: Any
+) -> BenchResult:
+    from agentsc.experiment.core_bench import bench_core, settings, text
+
+    for name, value in suites_only.items():
+        if value is not None and value is not False:
+            raise ConfigError(f"{name} must be left out with 'core', got {value!r} (it is for suites of experiments)")
+    folder, data, frame = bench_core(settings(assignments, **options), out)
+    return BenchResult(folder, data, frame, text(data))
 
 
 def _workers(workers: int | None, address: str | None) -> int:

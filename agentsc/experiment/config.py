@@ -45,6 +45,14 @@ class PriorChoice(Section):
 
     name: str = Field(description="a registered name, see agentsc list priors")
     weights: str | None = Field(description="safetensors file, null for the shipped weights")
+    solver: str = Field(description="how samples are drawn, e.g. ddim:eta=0.5, see agentsc list solvers")
+    steps: int = Field(ge=1, description="denoising steps of a sample")
+    precision: Literal["float32", "bfloat16"] = Field(description="of the network's forward passes")
+
+    @property
+    def sampling(self) -> Tree:
+        """How samples are drawn, as options of the core's model."""
+        return {"solver": self.solver, "steps": self.steps, "precision": self.precision}
 
 
 class RecordChoice(Section):

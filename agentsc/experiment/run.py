@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentsc.catalog import installed
-from agentsc.experiment.config import RunConfig, resolve
+from agentsc.experiment.config import RunConfig, defaults, resolve
 from agentsc.experiment.log import ProgressCallback, RunLog
 from agentsc.experiment.metrics import lane_rows, metrics, timing
 from agentsc.experiment.store import RunFolder, claim
@@ -122,7 +122,7 @@ def prepare(config: RunConfig) -> Job:
             f"record.episodes must be lanes of the run, {own[0]} to {own[-1]}, got {strangers[0]} (drop it)"
         )
     device = _device(config.device)
-    if protocol.needs_network or config.prior.weights is not None:
+    if protocol.needs_network or config.prior.model_dump() != defaults()["prior"]:
         _check_prior(config, device)
     world = scenario.build(config.seed, list(config.episode_numbers))
     if world.agents > MAX_AGENTS:
@@ -159,6 +159,7 @@ def _device(name: str) -> str:
 def _check_prior(config: RunConfig, device: str) -> None:
     """Read the weights once, so that a missing or corrupt file is found now."""
     installed("priors").get(config.prior.name)
+    installed("solvers").parse(config.prior.solver)
     from policies.trajectory.prior import TrajectoryPrior
 
     shipped = Path(str(files("policies"))) / "weights" / f"{config.prior.name}.safetensors"

@@ -28,11 +28,12 @@ from envs.world import World
 def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
     """The fleet where the configuration wants it."""
     weights, device = config.prior.weights, config.device
+    options = config.prior.sampling
     if config.backend == "ray":
         from agentsc.actors.ray_fleet import RayFleet
 
-        return RayFleet(variant, setup, weights, device, config.hosts)
-    return LocalFleet(variant, setup, weights, device)
+        return RayFleet(variant, setup, weights, device, config.hosts, **options)
+    return LocalFleet(variant, setup, weights, device, **options)
 
 
 def run_lanes(

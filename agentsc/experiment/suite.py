@@ -128,14 +128,14 @@ def load_suite(target: str | Path) -> tuple[str, Suite]:
     Raises:
         ConfigError: no such suite or file, a mistyped key, a value of the wrong kind.
     """
-    from agentsc.experiment.suites import SUITES
+    from agentsc.experiment.suites import BENCHMARKS, SUITES
 
     if str(target) in SUITES:
         path = SUITES.path(str(target))
     elif Path(target).suffix in (".yaml", ".yml") or Path(target).is_file():
         path = Path(target)
     else:
-        raise ConfigError(f"{unknown_name('suite', str(target), SUITES)} (or give a .yaml file)")
+        raise ConfigError(f"{unknown_name('suite', str(target), BENCHMARKS)} (or give a .yaml file)")
     return path.stem, parse_suite(read_yaml(path))
 
 

@@ -12,8 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import ConfigError
-from envs.registry import Plugin, Registry
+from envs.registry import Plugin, Registry, parse_spec
 
 Keys = NDArray[np.uint64]
 
@@ -82,25 +81,7 @@ def parse_link(spec: str) -> list[LinkModel]:
 
 
 def _parse_one(part: str, spec: str) -> LinkModel:
-    name, _, text = part.partition(":")
-    values: dict[str, float | str] = {}
-    for item in text.split(",") if text.strip() else []:
-        key, equals, value = (piece.strip() for piece in item.partition("="))
-        if not (key and equals and value):
-            raise ConfigError(
-                f"link must be NAME:key=value,… joined by '+', got {spec!r} ({item!r} is no key=value)"
-            )
-        if key in values:
-            raise ConfigError(f"link.{name}.{key} must be given once, got it twice in {spec!r}")
-        values[key] = _number(value)
-    if not name:
-        raise ConfigError(f"link must be NAME:key=value,… joined by '+', got {spec!r} (a name is missing)")
+    rule = f"link must be NAME:key=value,… joined by '+', got {spec!r}"
+    name, values = parse_spec(part, rule, "link")
     model: LinkModel = LINKS.create(name, **values)
     return model
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # the plug-in's own types say what is wrong with it

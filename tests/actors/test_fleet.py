@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentsc.actors.fleet import inbox_of, join_packets, join_requests, part_of, split
+from agentsc.actors.fleet import inbox_of, join_packets, split
 from agentsc.experiment.config import resolve
 from agentsc.experiment.log import RunLog
 from agentsc.experiment.run import prepare
 from agentsc.experiment.runner import run_lanes
 from agentsc.links.medium import Deliveries, Packets
-from policies.requests import Peers, SampleReply, SampleRequest
-from policies.trajectory.context import Context
 
 RUN: dict[str, Any] = {
     "scenario": {"name": "weave", "agents": 5}, "episodes": 2, "ticks": 24, "seed": 3,
@@ -83,61 +81,6 @@ def test_agents_are_split_evenly_and_contiguously(agents: int, hosts: int) -> No
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(agents))
     sizes = [len(part) for part in parts]
     assert len(parts) == min(agents, hosts) and max(sizes) - min(sizes) <= 1
-
-
-def request_of(rows: int, first: int, temperature: Any = 1.0, guided: bool = True) -> SampleRequest:
-    number = np.arange(first, first + rows, dtype=np.float32)
-    context = Context(
-        number[:, None].repeat(2, 1), number[:, None].repeat(2, 1),
-        np.ones((rows, 4, 2), np.float32) * number[:, None, None],
-        number[:, None].repeat(3, 1), 1.5,
-    )  # fmt: skip
-    peers = Peers(
-        np.ones((rows, 1, 3, 2), np.float32) * number[:, None, None, None], np.ones((rows, 1, 3), np.float32),
-        np.ones((rows, 1), np.float32), number,
-    )  # fmt: skip
-    warm = np.ones((rows, 2, 4, 2), np.float32) * number[:, None, None, None]
-    return SampleRequest(
-        "p",
-        context,
-        number.astype(np.uint64),
-        3,
-        warm=warm,
-        late=1,
-        peers=peers if guided else None,
-        temperature=temperature,
-    )
-
-
-def test_requests_are_joined_in_order_and_replies_are_shared_out() -> None:
-    joined, rows = join_requests([request_of(2, 0), None, request_of(3, 2, np.float32([0.5, 0.6, 0.7]))])
-    assert joined is not None and rows == [slice(0, 2), slice(2, 2), slice(2, 5)]
-    number = np.arange(5)
-    for got in (
-        joined.context.origin[:, 0], joined.context.features[:, 0], joined.context.nominal[:, 0, 0],
-        joined.keys,
-        joined.warm[:, 0, 0, 0], joined.peers.discs[:, 0, 0, 0], joined.peers.clearance,
-    ):  # fmt: skip
-        np.testing.assert_array_equal(got, number)
-    np.testing.assert_allclose(joined.temperature, [1.0, 1.0, 0.5, 0.6, 0.7])
-    assert (joined.prior, joined.fresh, joined.late, joined.context.reach) == ("p", 3, 1, 1.5)
-    reply = SampleReply(
-        number[:, None, None, None] * np.ones((5, 1, 4, 2), np.float32), number[:, None] * 1.0, 0.1
-    )
-    third = part_of(reply, rows[2])
-    assert third is not None and third.cost is not None
-    np.testing.assert_array_equal(third.control[:, 0, 0, 0], [2, 3, 4])
-    np.testing.assert_array_equal(third.cost[:, 0], [2, 3, 4])
-    assert part_of(reply, rows[1]) is None and part_of(None, rows[0]) is None
-
-
-def test_joining_nothing_or_one_changes_nothing() -> None:
-    assert join_requests([None, None]) == (None, [slice(0, 0), slice(0, 0)])
-    only = request_of(2, 4, guided=False)
-    joined, rows = join_requests([None, only])
-    assert joined is only and rows == [slice(0, 0), slice(0, 2)]
-    both, _ = join_requests([only, request_of(1, 6, guided=False)])
-    assert both is not None and both.peers is None and len(both.context) == 3
 
 
 def test_an_inbox_is_shared_out_with_its_payload() -> None:

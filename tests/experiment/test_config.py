@@ -71,7 +71,7 @@ def test_another_plugin_drops_the_parameters_of_the_previous_one() -> None:
         "agents": 9,
     }
     assert merge(base, {"scenario": "movingai"})["scenario"]["map"] == "a.map"
-    assert merge(defaults(), {"prior": "other"})["prior"] == {"name": "other", "weights": None}
+    assert merge(defaults(), {"prior": "other"})["prior"] == {**defaults()["prior"], "name": "other"}
 
 
 def test_merging_changes_neither_side() -> None:

@@ -1,9 +1,10 @@
-"""The core: a row's samples depend on that row alone, and guidance moves plans where they must go."""
+"""Trajectories in the core: a row's samples depend on that row alone, and guidance moves plans where they must go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from envs import keyed
-from envs.errors import ConfigError
+from envs.errors import ConfigError, RunError
 from envs.geometry import Obstacles
 from envs.navigation import NavigationGrid
-from policies.core import DiffusionCore, load_core
+from policies.core import load_core, planning_core
 from policies.diffusion import GUIDANCE
 from policies.diffusion.guidance import consistency
 from policies.diffusion.guidance.consistency import Neighbourhood, along
 from policies.requests import Peers, SampleReply, SampleRequest
+from policies.service import DiffusionCore
 from policies.trajectory.context import Context, Vehicle, build, feature_count
 from policies.trajectory.prior import PriorSpec, TrajectoryPrior
 from policies.trajectory.route import CLEARANCE, Guide
@@ -41,7 +43,7 @@ def prior() -> Iterator[TrajectoryPrior]:
 
 
 def core_on(prior: TrajectoryPrior, obstacles: Obstacles = OPEN, **options: object) -> DiffusionCore:
-    return DiffusionCore(VEHICLE, obstacles, {"tiny": prior}, **options)  # type: ignore[arg-type]
+    return planning_core(VEHICLE, obstacles, {"tiny": prior}, **options)
 
 
 def problems(obstacles: Obstacles, starts: NDArray, goals: NDArray) -> Context:
@@ -168,8 +170,7 @@ def test_cold_warm_samples_stay_near_their_anchor(prior: TrajectoryPrior, many: 
     anchors = many.context.nominal[:, None]
     gaps = []
     for warm_time in (0.2, 0.4, 0.8):
-        core = core_on(prior, warm_time=warm_time, steps=5)
-        core.priors = {"tiny": _echo(prior)}
+        core = core_on(_echo(prior), warm_time=warm_time, steps=5)
         reply = core.sample(replace(many, fresh=0, warm=anchors, late=0, peers=None))
         gaps.append(float(np.abs(reply.control - anchors).mean()) / VEHICLE.reach)
     assert gaps[0] < gaps[1] < gaps[2] and gaps[0] < 0.03
@@ -313,14 +314,109 @@ def test_conditions_that_are_not_finite_are_refused(prior: TrajectoryPrior, many
 
 
 def test_unknown_priors_and_other_splines_are_refused(prior: TrajectoryPrior, many: SampleRequest) -> None:
-    with pytest.raises(ConfigError, match=r"prior.name must be one of \['tiny'\], got 'huge'"):
+    with pytest.raises(ConfigError, match="model 'huge' is not known: choose one of tiny"):
         core_on(prior).sample(replace(many, prior="huge"))
-    with pytest.raises(ConfigError, match="prior.weights of 'tiny' must use 8 control points, got 12"):
-        DiffusionCore(replace(VEHICLE, control_points=8), OPEN, {"tiny": prior})
+    with pytest.raises(ConfigError, match="prior.weights must use 8 control points, got 12"):
+        planning_core(replace(VEHICLE, control_points=8), OPEN, {"tiny": prior})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("steps", 0, "steps must be at least 1, got 0"),
+        ("solver", "dimm", "solver 'dimm' is not known: did you mean 'ddim'"),
+        ("solver", "ddim:eta=3", "solver.ddim.eta must be less than or equal to 1, got 3.0"),
+        ("precision", "int4", "precision must be one of float32, bfloat16, got 'int4'"),
+        ("device", "abacus", "device must be cpu or cuda, got 'abacus'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    prior: TrajectoryPrior, option: str, value: object, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        core_on(prior, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda r: {"keys": r.keys[:0], "context": r.context.take(np.arange(0))}, "keys must be uint64"),
+        (lambda r: {"keys": r.keys[:5]}, r"context.features must have shape \[5, "),
+        (lambda r: {"warm": r.warm[:, :, :4]}, r"warm must have shape \[70, 2, 12, 2\], got \[70, 2, 4, 2\]"),
+        (lambda r: {"warm": np.where(r.keys[:, None, None, None] == r.keys[3], np.nan, r.warm)}, "in row 3"),
+        (lambda r: {"peers": replace(r.peers, clearance=r.peers.clearance * np.inf)}, "peers.clearance must be finite"),
+        (lambda r: {"peers": replace(r.peers, weight=r.peers.weight[:, :1])}, "peers.weight must have shape"),
+        (lambda r: {"temperature": np.nan}, "temperature must be finite, got NaN or inf in row 0"),
+        (lambda r: {"fresh": 0, "warm": None, "late": 0}, "fresh must be at least 1, got 0"),
+        (lambda r: {"late": 3}, r"late must be in \[0, 2\], got 3"),
+    ],
+)
+def test_requests_that_do_not_fit_are_refused(
+    prior: TrajectoryPrior, many: SampleRequest, change: Any, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        core_on(prior).sample(replace(many, **change(many)))
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_joining_and_cutting_batches_changes_nothing(
+    prior: TrajectoryPrior, many: SampleRequest, guided: bool
+) -> None:
+    """One row a request or all of them, batches of 1024 rows or of 20: the same bits, in the order asked."""
+    asked = many if guided else replace(many, peers=None)
+    whole = core_on(prior, BLOCK).sample(asked)
+    for size, max_rows in ((1, 1024), (1, 20), (9, 33), (70, 8), (70, 3)):
+        core = DiffusionCore(core_on(prior, BLOCK).models, max_rows)
+        parts = [np.arange(first, min(first + size, 70)) for first in range(0, 70, size)]
+        replies = core.sample_many([pick(asked, part) for part in parts])
+        for part, reply in zip(parts, replies, strict=True):
+            same(reply, whole, part)
+        told = core.statistics()
+        assert told["requests"] == len(parts) and told["rows"] == 70
+        assert told["batches"] == -(-70 // max_rows) and told["max_batch_rows"] <= max_rows
+
+
+def test_a_temperature_for_all_joins_with_one_for_each(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    core = core_on(prior)
+    first, second = pick(many, np.arange(9)), replace(pick(many, np.arange(9, 20)), temperature=0.8)
+    alone = core.sample(first), core.sample(second)
+    together = core.sample_many([first, second])
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.control, other.control)
+    assert together[0].report.batch_rows == 20
+
+
+def test_a_plan_that_blows_up_costs_nobody_else_anything(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    """A finite but absurd condition overflows the network: only its request hears of it."""
+    features = many.context.features.copy()
+    features[13] = 1e38
+    core = core_on(prior, BLOCK)
+    good = core.sample(many)
+    parts = [np.arange(10), np.arange(10, 30), np.arange(30, 70)]
+    wild = replace(many, context=replace(many.context, features=features))
+    tickets = core.submit_many([pick(wild, part) for part in parts])
+    with pytest.raises(RunError, match=r"model 'tiny' produced NaN or inf in row 3 of a request of 20: .* overflowed"):
+        tickets[1].result()
+    for ticket, part in ((tickets[0], parts[0]), (tickets[2], parts[2])):
+        same(ticket.result(), good, part)
+
+
+def test_bfloat16_is_near_float32(prior: TrajectoryPrior, many: SampleRequest) -> None:
+    exact, rounded = (core_on(prior, precision=each).sample(many).control for each in ("float32", "bfloat16"))
+    gap = np.abs(exact - rounded).max() / VEHICLE.reach
+    assert 0.0 < gap < 0.02 and rounded.dtype == np.float32
+
+
+@pytest.mark.parametrize("solver", ["dpm-solver++", "heun", "ddim:eta=0.5"])
+def test_any_solver_may_be_named(prior: TrajectoryPrior, many: SampleRequest, solver: str) -> None:
+    control = core_on(prior, solver=solver).sample(many).control
+    assert np.isfinite(control).all() and np.abs(control - core_on(prior).sample(many).control).max() > 1e-4
 
 
 def test_the_shipped_weights_fit_and_sample(many: SampleRequest) -> None:
     core = load_core(VEHICLE, BLOCK, {"edge-prior": None})
     reply = core.sample(replace(many, prior="edge-prior"))
-    assert np.isfinite(reply.control).all() and core.calls > 0 and reply.network_s > 0.0
+    assert np.isfinite(reply.control).all() and reply.report.network_s > 0.0 and reply.report.batch_rows == 70
+    told = core.statistics()
+    assert told["network_calls"] == 5 and 0.0 < told["network_s"] < told["busy_s"]
     assert many.context.features.shape[1] == feature_count(P)

@@ -185,7 +185,7 @@ def random_samples(request: Any, rng: np.random.Generator) -> Any:
     control[:, :, 1:] += noise[:, :, 1:].astype(np.float32)
     control[:, :, -1] = control[:, :, -2]
     cost = None if request.peers is None else np.zeros(control.shape[:2], np.float32)
-    return SampleReply(control, cost, 0.0)
+    return SampleReply(control, cost)
 
 
 def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import agentsc
 import agentsc.experiment.runner as runner
-from agentsc.actors.fleet import LocalFleet, inbox_of, join_packets, join_requests, part_of, split
+from agentsc.actors.fleet import LocalFleet, inbox_of, join_packets, split
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import PROTOCOLS, Beliefs, Counters, SampleReply, SampleRequest, Setup, Trace, Variant
 
@@ -44,9 +44,9 @@ class TwoBlocks(LocalFleet):
         return join_packets([block.speak(reply, clock) for block, reply in spoken])
 
     def _each(self, requests: list[SampleRequest | None]) -> list[SampleReply | None]:
-        joined, rows = join_requests(requests)
-        reply = self._sample(joined)
-        return [part_of(reply, part) for part in rows]
+        asked = [request for request in requests if request is not None]
+        replies = iter(self.core.sample_many(asked) if self.core else [])
+        return [None if request is None else next(replies) for request in requests]
 
     def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
         parts = zip(self.blocks, self.ids, strict=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from agentsc.experiment.core_bench import PROGRAMS
+
 
 class Suites:
     """Suite files by name, in the manner of a plug-in registry."""
@@ -26,7 +28,7 @@ class Suites:
         return self._folder / f"{name}.yaml"
 
     def describe(self) -> list[dict[str, Any]]:
-        """What ``agentsc list suites --json`` prints."""
+        """Name, description and parameters of each."""
         rows = []
         for name in self:
             tree = yaml.safe_load(self.path(name).read_text(encoding="utf-8"))
@@ -38,3 +40,17 @@ class Suites:
 
 
 SUITES = Suites(Path(__file__).parent)
+
+
+class Benchmarks:
+    """Everything that ``agentsc bench`` knows by name: suites, and programs that measure the software itself."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*SUITES, *PROGRAMS])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What ``agentsc list suites --json`` prints."""
+        return [*SUITES.describe(), *PROGRAMS.describe()]
+
+
+BENCHMARKS = Benchmarks()
