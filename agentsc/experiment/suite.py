@@ -47,6 +47,10 @@ STANDARD = ("scenario", "agents", "protocol", "architecture", "link")
 _NOT_IN_A_KEY = ("episodes", "first_episode", "backend", "hosts", "device", "record")
 """Configuration keys that do not decide what an episode's outcome is."""
 
+_CAME_LATER = {"prior": {"solver": "ddim", "steps": 5, "precision": "float32"}}
+"""Options added after rows had been published, with the value that held before. At that value they do not enter a
+key: what was computed then is what would be computed now, so old folders resume and old rows stay valid."""
+
 
 class Strict(BaseModel):
     """A frozen part of a suite that knows all of its keys."""
@@ -292,5 +296,7 @@ def _cell(labels: dict[str, Any], tree: Tree, overrides: Sequence[str]) -> Cell:
     full["protocol"] = {"name": given.protocol.name, **protocol.model_dump(mode="json")}
     full["record"] = {**full["record"], "episodes": []}
     decisive = {key: value for key, value in full.items() if key not in _NOT_IN_A_KEY}
+    for section, values in _CAME_LATER.items():
+        decisive[section] = {k: v for k, v in full[section].items() if k not in values or v != values[k]}
     text = json.dumps(decisive, sort_keys=True)
     return Cell(labels, RunConfig.model_validate(full), hashlib.sha256(text.encode()).hexdigest()[:12])

@@ -87,6 +87,9 @@ def test_the_key_knows_everything_that_decides_a_result_and_nothing_else() -> No
     assert plan(suite(title="other", views=[])).cells[0].key == key
     assert plan(suite(base={"seed": 5})).cells[0].key != key
     assert plan(BASE, overrides=["rounds_per_tick=3"]).cells[0].key != key
+    # An option that came later enters a key only where it differs from what held before.
+    assert plan(BASE, overrides=["prior.steps=5"]).cells[0].key == key
+    assert plan(BASE, overrides=["prior.steps=2"]).cells[0].key != key
 
 
 @pytest.mark.parametrize(
