@@ -57,7 +57,9 @@ class Step:
     def ddim(self) -> torch.Tensor:
         """The state at ``s`` if the clean estimate held: α_s x̂_0 + σ_s ε̂."""
         process = self.process
-        return process.alpha(self.s) * self.x0 + process.sigma(self.s) * process.epsilon(self.x, self.x0, self.t)
+        return process.alpha(self.s) * self.x0 + process.sigma(self.s) * process.epsilon(
+            self.x, self.x0, self.t
+        )
 
 
 @dataclass(frozen=True)
