@@ -74,7 +74,9 @@ class GaussianMixturePrior:
         flat = x.flatten(1)
         local, gap = self._local(flat, alpha)
         spread = alpha * alpha * self.values + sigma * sigma
-        clean = self.means + ((local * (alpha * self.values / spread))[..., None, :] @ self.vectors.mT)[..., 0, :]
+        clean = (
+            self.means + ((local * (alpha * self.values / spread))[..., None, :] @ self.vectors.mT)[..., 0, :]
+        )
         share = torch.softmax(self._log_evidence(local, spread), dim=1)
         return (share[..., None] * clean).sum(1).reshape(x.shape)
 
@@ -99,7 +101,9 @@ class GaussianMixturePrior:
         pick = keyed.uniform(keys, keyed.stream_id("component"))
         edges = self.weights.double().cumsum(0).numpy()
         component = torch.as_tensor(np.minimum(np.searchsorted(edges, pick, side="right"), len(edges) - 1))
-        draws = torch.as_tensor(keyed.normal(keys, (self.dim,), keyed.stream_id("exact")), dtype=self.means.dtype)
+        draws = torch.as_tensor(
+            keyed.normal(keys, (self.dim,), keyed.stream_id("exact")), dtype=self.means.dtype
+        )
         scaled = draws * self.values[component].sqrt()
         rows = self.means[component] + (self.vectors[component] @ scaled[..., None])[..., 0]
         return rows.reshape(len(keys), *self.shape).to(dtype)
@@ -150,7 +154,9 @@ class GaussianMixturePrior:
             raise ConfigError(f"flow is known in closed form for one number a row, got {self.dim}")
         x = x.double()
         rank, upper = self._ranks(x, process, t)
-        reach = 40.0 * (process.alpha(s) * (self.means.abs().max() + self.values.max().sqrt()) + process.sigma(s))
+        reach = 40.0 * (
+            process.alpha(s) * (self.means.abs().max() + self.values.max().sqrt()) + process.sigma(s)
+        )
         low, high = torch.full_like(x, -float(reach)), torch.full_like(x, float(reach))
         for _ in range(200):
             middle = 0.5 * (low + high)
@@ -175,7 +181,9 @@ class GaussianPrior(GaussianMixturePrior):
         mean: [d]. covariance: [d, d]. shape: of a row.
     """
 
-    def __init__(self, mean: torch.Tensor, covariance: torch.Tensor, shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self, mean: torch.Tensor, covariance: torch.Tensor, shape: tuple[int, ...] | None = None
+    ) -> None:
         super().__init__(torch.ones(1, dtype=mean.dtype), mean[None], covariance[None], shape)
 
     def flow(self, x: torch.Tensor, process: Process, t: float, s: float) -> torch.Tensor:

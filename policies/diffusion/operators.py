@@ -66,7 +66,9 @@ class Linear(Operator):
 
     def __init__(self, matrix: torch.Tensor) -> None:
         if matrix.dim() not in (2, 3):
-            raise ConfigError(f"operator.matrix must be [m, d] or [batch, m, d], got shape {tuple(matrix.shape)}")
+            raise ConfigError(
+                f"operator.matrix must be [m, d] or [batch, m, d], got shape {tuple(matrix.shape)}"
+            )
         if not bool(torch.isfinite(matrix).all()):
             raise ConfigError("operator.matrix must be finite, got NaN or inf")
         self.matrix = matrix

@@ -115,4 +115,6 @@ def denoiser(
 
 
 def _unknown(target: object) -> ConfigError:
-    return ConfigError(f"target must be one of {', '.join(TARGETS)}, got {target!r} (what the network predicts)")
+    return ConfigError(
+        f"target must be one of {', '.join(TARGETS)}, got {target!r} (what the network predicts)"
+    )

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from envs import keyed
 from envs.errors import ConfigError, RunError
+from policies.diffusion import SOLVERS
 from policies.diffusion.estimate import Estimate
 from policies.diffusion.guidance import Guidance, Term
+from policies.diffusion.operators import Measurement
 from policies.diffusion.process import Process
 from policies.diffusion.solvers import Callback, Denoise, Moment, Noise, Solver, no_noise
 
@@ -107,18 +109,30 @@ class Sampler:
             if start.shape != x.shape:
                 raise ConfigError(f"start must have shape {tuple(x.shape)}, got {tuple(start.shape)}")
             if not bool(torch.isfinite(start).all()):
-                raise ConfigError("start must be finite, got NaN or inf (the guess that sampling starts from)")
+                raise ConfigError(
+                    "start must be finite, got NaN or inf (the guess that sampling starts from)"
+                )
             x = self.process.alpha(t) * start.to(x) + scale * x
         with torch.no_grad():
             x = replace(self, noise=noise).run(x, terms)
         bad = ~torch.isfinite(x).flatten(1).all(1)
         if bool(bad.any()):
             rows = bad.nonzero().flatten().tolist()
-            raise RunError(f"sampling produced NaN or inf in rows {rows[:8]} of {len(x)} (check their conditions)")
+            raise RunError(
+                f"sampling produced NaN or inf in rows {rows[:8]} of {len(x)} (check their conditions)"
+            )
         return x
 
     def run(self, x: torch.Tensor, terms: Sequence[Term] = ()) -> torch.Tensor:
         """The sample that the state ``x`` at ``times[0]`` leads to."""
+        for term in terms:
+            wanted = term.guidance.requires_solver
+            if wanted is not None and not isinstance(self.solver, SOLVERS.get(wanted)):
+                raise ConfigError(
+                    f"solver must be {wanted!r} with {type(term.guidance).__name__}, got {type(self.solver).__name__}"
+                )
+            if isinstance(term.problem, Measurement):
+                term.problem.operator.check(x, term.problem.y)
         owners = [term for term in terms if term.guidance.owns_run]
         if len(owners) > 1:
             names = ", ".join(type(term.guidance).__name__ for term in owners)
@@ -126,7 +140,9 @@ class Sampler:
         sampler = self._guided([term for term in terms if term not in owners])
         if owners:
             return owners[0].guidance.run(sampler, owners[0].problem, x)
-        return self.solver.solve(self.process, sampler.denoise, x, self.times, sampler.noise, sampler.callback)
+        return self.solver.solve(
+            self.process, sampler.denoise, x, self.times, sampler.noise, sampler.callback
+        )
 
     def _guided(self, terms: list[Term]) -> Sampler:
         """This sampler with terms folded into its denoiser and callback."""

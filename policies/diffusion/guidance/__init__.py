@@ -44,6 +44,11 @@ class Guidance(Plugin):
         return None
 
     @property
+    def requires_solver(self) -> str | None:
+        """Name of the one solver that this term makes sense with, None for any."""
+        return None
+
+    @property
     def owns_run(self) -> bool:
         """True for a method that owns its transitions and overrides `run`."""
         return type(self).run is not Guidance.run

@@ -86,7 +86,8 @@ class Consistency(Guidance):
     inner_steps: int = Field(2, ge=1, description="corrections per denoising step once the noise is low")
     obstacle_weight: float = Field(1.0, ge=0.0, description="weight of the static map against peers")
     backprop: bool = Field(
-        False, description="filter pushes through the denoiser's covariance, so that they keep to what the prior allows"
+        False,
+        description="filter pushes through the denoiser's covariance, so that they keep to what the prior allows",
     )
 
     def correct(self, at: Estimate, problem: Reconciliation) -> torch.Tensor:
@@ -131,7 +132,9 @@ class Consistency(Guidance):
             return self._compiled(points, problem, walls)
         return self._formula(points, problem, walls)
 
-    def _formula(self, points: torch.Tensor, problem: Neighbourhood, walls: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _formula(
+        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """J as written above, for tensors on any device; the map must be given as tensors too."""
         total = torch.zeros_like(points[..., 0])
         push = torch.zeros_like(points)
@@ -150,7 +153,9 @@ class Consistency(Guidance):
         decay = self.discount ** torch.arange(points.shape[-2], device=points.device)
         return (total * decay).sum(-1), push * decay[:, None]
 
-    def _compiled(self, points: torch.Tensor, problem: Neighbourhood, walls: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _compiled(
+        self, points: torch.Tensor, problem: Neighbourhood, walls: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The same numbers on a CPU, to rounding."""
         from policies.diffusion.guidance import _kernels
 

@@ -66,6 +66,7 @@ class Step:
 class Moment:
     """What a callback is shown after a step: its interval and the state that it reached at ``s``."""
 
+    process: Process
     k: int
     t: float
     s: float
@@ -114,6 +115,6 @@ class Solver(Plugin):
                 x = self.step(Step(process, denoise, k, t, s, x, x0, before, partial(noise, k)))
             before = (t, x0)
             if callback is not None:
-                replaced = callback(Moment(k, t, s, x0, x))
+                replaced = callback(Moment(process, k, t, s, x0, x))
                 x = x if replaced is None else replaced
         return x
