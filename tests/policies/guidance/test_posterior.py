@@ -70,6 +70,28 @@ def test_on_a_mixture_the_better_approximation_is_nearer() -> None:
     assert max(moment, daps) < 0.5 * dps
 
 
+def test_weighted_particles_are_right_where_gaussian_approximations_are_not() -> None:
+    """Sixteen modes seen through two numbers: which modes remain is what moment matching gets wrong."""
+    posed = Posed(modes(8, 16), 2, samples=600)
+    moment = posed.energy(posed.draw("moment", "heun", 40))
+    twisted = posed.energy(posed.draw("twisted", "ancestral", 120, population=100))
+    assert twisted < 0.35 * moment
+    assert GAUSSIAN.excess(GAUSSIAN.draw("twisted", "ancestral", 200, population=100)) < 1.3
+
+
+def test_populations_of_particles_do_not_depend_on_each_other() -> None:
+    sampler = GAUSSIAN.sampler("ancestral", 12)
+    y = (GAUSSIAN.y + draws("other measurements", 3, 4)).repeat_interleave(10, dim=0)
+
+    def draw(rows: slice) -> torch.Tensor:
+        term = Term(
+            GUIDANCE.create("twisted", population=10), Measurement(y[rows], GAUSSIAN.operator, GAUSSIAN.noise)
+        )
+        return sampler.draw(keys(11, 30)[rows], (8,), [term], dtype=DOUBLE)
+
+    torch.testing.assert_close(draw(slice(10, 20)), draw(slice(0, 30))[10:20], atol=1e-9, rtol=1e-9)
+
+
 def test_without_backpropagation_moment_matching_is_pseudoinverse_guidance() -> None:
     options = {"backprop": False}
     moment = GAUSSIAN.draw("moment", "ddim", 20, tolerance=1e-9, **options)
