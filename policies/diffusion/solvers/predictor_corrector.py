@@ -12,7 +12,7 @@ from policies.diffusion.solvers.ancestral import posterior
 
 @SOLVERS.register("predictor-corrector")
 class PredictorCorrector(Solver):
-    """Ancestral prediction with Langevin corrections (weak order 1 if r ∝ 1/√steps); also samples products of models.
+    """Ancestral prediction, Langevin corrections (weak order 1 if r ∝ 1/√steps); also samples products of models.
 
     The step is δ = 2 (r σ)², the published rule with the norm of the score replaced by its expectation
     √d/σ, so that no sample's step depends on the batch it rides in.
