@@ -29,6 +29,8 @@ $(VENV)/.dev: $(VENV)/.setup
 
 $(VENV)/.peers: $(VENV)/.dev
 	$(PIP) -e '.[peers]'
+# It asks for torchvision and more, which our comparisons do not use: tests/peers/conftest.py.
+	$(PIP) --no-deps deepinv
 	@touch $@
 
 setup: $(VENV)/.setup
@@ -56,6 +58,7 @@ results: $(VENV)/.dev
 
 peers: $(VENV)/.peers
 	$(BIN)/python experiments/benchmarks/world_speed.py
+	$(BIN)/python -m pytest -o addopts=--strict-markers -s tests/peers
 
 clean:
 	rm -rf $(VENV)

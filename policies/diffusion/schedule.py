@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from envs.errors import ConfigError
 from policies.diffusion.process import Process
@@ -33,7 +33,7 @@ def grid(
             ``end`` = 0. Choose it at most a tenth of the smallest scale that samples must resolve.
 
     Raises:
-        ConfigError: fewer than one step, or a start or end out of its bounds.
+        ConfigError: fewer than one step, an unknown spacing, or a number out of its bounds.
 
     Reference: ``karras`` is eq. 5 of Karras et al. 2022.
     """
@@ -45,8 +45,18 @@ def grid(
         raise ConfigError(
             f"end must be in [0, start), got {end} with start {start} (diffusion time to end at)"
         )
+    if spacing not in get_args(Spacing):
+        raise ConfigError(
+            f"spacing must be one of {', '.join(get_args(Spacing))}, got {spacing!r} (grid of times)"
+        )
+    for name, value in (("last_ratio", last_ratio), ("power", power), ("rho", rho)):
+        if not value > 0.0:
+            raise ConfigError(f"{name} must be positive, got {value:g} (shape of the grid of times)")
     if spacing == "power":
-        return [end + (start - end) * (1.0 - k / steps) ** power for k in range(steps + 1)]
+        # Even in t^(1/power) between the ends, so it is even from a warm start, too.
+        high, low = start ** (1.0 / power), end ** (1.0 / power)
+        inner = [(high + (low - high) * k / steps) ** power for k in range(1, steps)]
+        return [start, *inner, end]
     if spacing == "angle":
         high, low = process.angle(start), process.angle(end)
         inner = [process.time_at_angle(high + (low - high) * k / steps) for k in range(1, steps)]
@@ -82,9 +92,9 @@ def with_returns(times: list[float], stride: int, repeats: int) -> list[float]:
     if stride < 1 or repeats < 1:
         raise ConfigError(f"stride and repeats must be at least 1, got {stride} and {repeats} (resampling)")
     walk = times[:1]
+    # A leg that ends at time 0 is noised back from the clean estimate.
     for first in range(0, len(times) - 1, stride):
         leg = times[first : first + stride + 1]
         for turn in range(repeats):
             walk += leg[1:] if turn == 0 else leg
-        # A leg that ends at time 0 cannot be noised back from an exact sample; it is walked as the others.
     return walk

@@ -25,4 +25,5 @@ class Flow(Process):
         return -1.0, 1.0
 
     def time_of(self, ratio: float) -> float:
-        return min(max(1.0 - 1.0 / (1.0 + ratio), 0.0), 1.0)
+        ratio = min(ratio, 1e100)
+        return ratio / (1.0 + ratio)

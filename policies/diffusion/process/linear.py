@@ -40,8 +40,9 @@ class LinearVP(Process):
 
     def time_of(self, ratio: float) -> float:
         spent = math.log1p(min(ratio, 1e100) ** 2)
-        slope = self.beta_max - self.beta_min
-        if slope == 0.0:
-            return min(spent / self.beta_min, 1.0)
-        root = math.sqrt(self.beta_min**2 + 2.0 * slope * spent)
-        return min(max((root - self.beta_min) / slope, 0.0), 1.0)
+        if spent == 0.0:
+            return 0.0
+        # The root of the quadratic in the form that cancels no digits and allows any slope, also 0; where β
+        # falls it has none for a ratio beyond that of t = 1.
+        square = self.beta_min**2 + 2.0 * (self.beta_max - self.beta_min) * spent
+        return min(2.0 * spent / (self.beta_min + math.sqrt(square)), 1.0) if square > 0.0 else 1.0
