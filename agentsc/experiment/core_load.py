@@ -24,9 +24,7 @@ from envs.scenarios import SCENARIOS
 from envs.world import World
 from policies import rows
 from policies.arrays import ArrayModel
-from policies.diffusion.estimate import Estimate
-from policies.diffusion.guidance import Likelihood
-from policies.diffusion.operators import Measurement, Operator
+from policies.diffusion.operators import Mask
 from policies.diffusion.process import Process
 from policies.diffusion.process.cosine import CosineVP
 from policies.requests import ArrayRequest, Observation, SampleRequest
@@ -48,28 +46,11 @@ MAP_SAMPLES = 4
 MAPS_EVERY = 8
 
 
-class LeftHalf(Operator):
+def left_half() -> Mask:
     """The left half of a map is seen."""
-
-    linear = True
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return x[..., : MAP_SHAPE[2] // 2].flatten(1)
-
-    def adjoint(self, u: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        half = u.reshape(*x.shape[:-1], MAP_SHAPE[2] // 2)
-        return torch.cat([half, torch.zeros_like(half)], dim=-1)
-
-    def forward_derivative(self, v: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        return self(v)
-
-
-class Isotropic(Likelihood):
-    """A part of the data is seen whose uncertainty is taken as isotropic: closed form, without the Jacobian."""
-
-    def shift(self, at: Estimate, problem: Measurement) -> torch.Tensor:
-        weighed = problem.residual(at.x0) / (at.variance + problem.noise**2)
-        return at.variance * problem.operator.adjoint(weighed, at.x0)
+    keep = torch.zeros(MAP_SHAPE, dtype=torch.bool)
+    keep[..., : MAP_SHAPE[2] // 2] = True
+    return Mask(keep)
 
 
 class MapNet(torch.nn.Module):
@@ -113,7 +94,7 @@ def build_core(bench: CoreBench) -> DiffusionCore:
     process = CosineVP()
     maps = ArrayModel(
         MapNet(process).to(bench.device), process, MAP_SHAPE, steps=MAP_STEPS, device=bench.device,
-        operators={"left half": LeftHalf()}, precision=bench.precision,
+        operators={"left half": left_half()}, precision=bench.precision,
     )  # fmt: skip
     return DiffusionCore({**planner.models, "maps": maps})
 
@@ -165,5 +146,5 @@ def _by_agent(bench: CoreBench, tick: int, requests: list[SampleRequest]) -> lis
     for agent in range(0, bench.agents, MAPS_EVERY):
         keys = keyed.hash_words(SEED, keyed.stream_id("maps"), tick, agent, np.arange(MAP_SAMPLES))
         seen = keyed.normal(keys[:1], (SEEN,), 1).repeat(MAP_SAMPLES, 0)
-        shared[agent].append(ArrayRequest("maps", keys, Observation(seen, "left half", 0.5, Isotropic())))
+        shared[agent].append(ArrayRequest("maps", keys, Observation(seen, "left half", 0.5, "pigdm:backprop=false")))
     return shared

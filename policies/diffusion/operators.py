@@ -87,23 +87,54 @@ class Linear(Operator):
         """U [.., m, k], singular values [.., k], Vᵀ [.., k, d] with k = min(m, d)."""
         return torch.linalg.svd(self.matrix, full_matrices=False)
 
+    def solve(self, residual: torch.Tensor, variance: float, noise: float) -> torch.Tensor:
+        """(variance A Aᵀ + noise² I)⁻¹ r for r [batch, m]."""
+        u, singular, _ = self.svd
+        along = (u.mT @ residual[..., None])[..., 0]
+        inside = along / (variance * singular**2 + noise**2) - along / noise**2
+        return (u @ inside[..., None])[..., 0] + residual / noise**2
+
 
 class Mask(Linear):
-    """Keeps the chosen numbers of every row: inpainting.
+    """Keeps the chosen numbers of every row: inpainting. Copies numbers; the matrix is only made if asked for.
 
     Args:
         keep: bool, shape of one row of data.
+
+    Raises:
+        ConfigError: not bool, or nothing is kept.
     """
 
     def __init__(self, keep: torch.Tensor, dtype: torch.dtype = torch.float32) -> None:
-        self.keep = keep
-        rows = torch.eye(keep.numel(), dtype=dtype, device=keep.device)
-        super().__init__(rows[keep.flatten()])
+        if keep.dtype != torch.bool or not bool(keep.any()):
+            raise ConfigError(f"mask.keep must be bool with at least one True, got {keep.dtype}")
+        self.keep, self._dtype = keep, dtype
+        self._places = keep.flatten().nonzero().flatten()
+
+    @cached_property
+    def matrix(self) -> torch.Tensor:  # type: ignore[override]
+        """[m, d], rows of the identity."""
+        return torch.eye(self.keep.numel(), dtype=self._dtype, device=self.keep.device)[self._places]
+
+    @cached_property
+    def svd(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The identity, ones, and the matrix itself."""
+        count = len(self._places)
+        ones = torch.ones(count, dtype=self._dtype, device=self.keep.device)
+        return torch.diag(ones), ones, self.matrix
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1:] != self.keep.shape:
             raise ValueError(f"mask is for rows of shape {tuple(self.keep.shape)}")
-        return x.flatten(1)[:, self.keep.flatten()]
+        return x.flatten(1)[:, self._places]
+
+    def adjoint(self, u: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        spread = u.new_zeros(len(u), self.keep.numel())
+        spread[:, self._places] = u
+        return spread.reshape(x.shape)
+
+    def solve(self, residual: torch.Tensor, variance: float, noise: float) -> torch.Tensor:
+        return residual / (variance + noise**2)
 
 
 class Nonlinear(Operator):

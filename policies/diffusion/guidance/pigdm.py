@@ -24,10 +24,7 @@ def solve_isotropic(
 ) -> torch.Tensor:
     """(v A Aᵀ + σ_y² I)⁻¹ r [batch, m], with A's derivative at ``x0``: by its SVD if linear, else by CG."""
     if isinstance(operator, Linear):
-        u, singular, _ = operator.svd
-        along = (u.mT @ residual[..., None])[..., 0]
-        inside = (u @ (along / (variance * singular**2 + noise**2) - along / noise**2)[..., None])[..., 0]
-        return inside + residual / noise**2
+        return operator.solve(residual, variance, noise)
 
     def product(v: torch.Tensor) -> torch.Tensor:
         return variance * operator.forward_derivative(operator.adjoint(v, x0), x0) + noise**2 * v

@@ -46,7 +46,10 @@ def test_the_derivative_is_that_of_finite_differences(operator: Operator) -> Non
 
 def test_a_mask_is_the_matrix_that_it_says() -> None:
     mask, x = Mask(KEEP, torch.float64), normal(5, *SHAPE)
-    torch.testing.assert_close(mask(x), Linear(mask.matrix)(x))
+    dense = Linear(mask.matrix)
+    torch.testing.assert_close(mask(x), dense(x))
+    torch.testing.assert_close(mask.adjoint(mask(x), x), dense.adjoint(mask(x), x))
+    torch.testing.assert_close(mask.solve(mask(x), 0.7, 0.3), dense.solve(mask(x), 0.7, 0.3))
     torch.testing.assert_close(mask(x), x[:, KEEP])
     with pytest.raises(ConfigError, match=r"operator must take data of shape \(5, 3, 2\)"):
         mask.check(x.mT, torch.zeros(5, 3))
