@@ -81,6 +81,7 @@ METHODS = [
     Method("RED-diff", "red-diff", "ddim", 300, {"rate": 0.02}),
     Method("ILVR", "ilvr", "ancestral", 200),
 ]
+TITLE = "# Posterior methods against exact posteriors"
 FLOOR = "two exact sets (floor)"
 COLUMNS = ["prior", "method", "seed", "sliced_w2", "energy", "network_calls", "cpu_s"]
 
@@ -164,23 +165,20 @@ def repetition(prior_name: str, seed: int, done: set[tuple[str, str, int]]) -> l
     return rows
 
 
+def finished(path: Path) -> list[dict[str, Any]]:
+    """Rows of earlier sittings."""
+    if not path.is_file():
+        return []
+    kinds = {"sliced_w2": float, "energy": float, "cpu_s": float, "seed": int, "network_calls": int}
+    with path.open(newline="") as file:
+        return [{k: kinds.get(k, str)(v) for k, v in line.items()} for line in csv.DictReader(file)]
+
+
 def compute() -> list[dict[str, Any]]:
     """All rows; those of earlier sittings are read back, new ones are written as they come."""
     path = OUT / "rows.csv"
     OUT.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    if path.is_file():
-        with path.open(newline="") as file:
-            for line in csv.DictReader(file):
-                numeric = {k: float(line[k]) for k in ("sliced_w2", "energy", "cpu_s")}
-                rows.append(
-                    {
-                        **line,
-                        **numeric,
-                        "seed": int(line["seed"]),
-                        "network_calls": int(line["network_calls"]),
-                    }
-                )
+    rows = finished(path)
     done = {(r["prior"], r["method"], r["seed"]) for r in rows}
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -206,7 +204,7 @@ def interval(values: list[float]) -> dict[str, Any]:
 def summarise(rows: list[dict[str, Any]]) -> tuple[str, dict[tuple[str, str], Any]]:
     """The table, and (prior, method) → interval of the distance in floors."""
     floors = {(r["prior"], r["seed"]): r["sliced_w2"] for r in rows if r["method"] == FLOOR}
-    lines, ratios = [__doc__.split("\n\n")[2].strip(), ""], {}
+    lines, ratios = [TITLE, "", __doc__.split("\n\n")[2].strip(), ""], {}
     for prior in PRIORS:
         lines += [
             f"## {prior}", "",
@@ -260,7 +258,7 @@ def main() -> None:
     """Compute what is missing, then the table and the figure."""
     torch.set_num_threads(1)
     text, ratios = summarise(compute())
-    (OUT / "summary.md").write_text("# Posterior methods against exact posteriors\n\n" + text)
+    (OUT / "summary.md").write_text(text)
     draw(ratios, OUT / "posterior-methods.png")
     print(text)
 

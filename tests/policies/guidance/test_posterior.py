@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,3 +214,23 @@ def test_one_operator_per_row() -> None:
         alone = Measurement(y[row : row + 1], Linear(matrices[row]), 0.1)
         drawn = sampler.draw(keys(10, 6)[row : row + 1], (8,), [Term(term, alone)], dtype=DOUBLE)
         torch.testing.assert_close(drawn[0], together[row], atol=1e-6, rtol=1e-6)
+
+
+def test_the_published_table_is_that_of_the_committed_rows() -> None:
+    """And the claims of docs/guidance.md hold in it."""
+    root = Path(__file__).parents[3]
+    spec = importlib.util.spec_from_file_location(
+        "posterior_methods", root / "experiments" / "posterior_methods.py"
+    )
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = script  # data classes look their module up
+    spec.loader.exec_module(script)
+    rows = script.finished(script.OUT / "rows.csv")
+    assert len(rows) == 2 * script.REPETITIONS * (1 + len(script.METHODS))
+    text, ratios = script.summarise(rows)
+    assert text == (script.OUT / "summary.md").read_text(), "run experiments/posterior_methods.py"
+    for method in script.METHODS:
+        exact = method.label == "DAPS, denoiser's covariance" or "CG" in method.label
+        assert (ratios["gaussian", method.label]["mean"] <= 1.2) == (exact or method.guidance == "twisted")
+        assert (ratios["mixture", method.label]["mean"] <= 1.2) == (method.guidance == "twisted")
