@@ -50,10 +50,10 @@ class SplineMLP(nn.Module):
         return self.encoder(condition)
 
     def modulations(self, embedding: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Per-agent scale, shift and gate of every block at time ``t`` ([1] or [agents])."""
+        """Per-agent scale, shift and gate of every block at time ``t`` ([1] or [agents], float32)."""
         frequency: torch.Tensor = self.get_buffer("frequency")
         angle = t[:, None] * frequency * math.pi
-        clock = self.clock(torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1))
+        clock = self.clock(torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1).to(embedding.dtype))
         return self.modulation(nn.functional.silu(embedding + clock))
 
     def forward(self, x: torch.Tensor, modulations: torch.Tensor) -> torch.Tensor:
@@ -63,9 +63,12 @@ class SplineMLP(nn.Module):
             x: noisy samples [agents, samples, state_dim].
             modulations: from `modulations`, [agents, blocks·3·width].
         """
-        hidden = self.entry(x)
-        for block, part in enumerate(modulations[:, None, :].chunk(self.blocks, dim=-1)):
+        return self.exit(self.through(self.entry(x), modulations, 0, self.blocks))
+
+    def through(self, hidden: torch.Tensor, modulations: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Features [agents, samples, width] after blocks ``first`` to ``last`` − 1."""
+        for block, part in list(enumerate(modulations[:, None, :].chunk(self.blocks, dim=-1)))[first:last]:
             scale, shift, gate = part.chunk(3, dim=-1)
             inner = nn.functional.layer_norm(hidden, (self.width,)) * (1.0 + scale) + shift
             hidden = hidden + gate * self.outer[block](nn.functional.silu(self.inner[block](inner)))
-        return self.exit(hidden)
+        return hidden

@@ -6,7 +6,9 @@ in the file's metadata, so a checkpoint of another architecture is recognised be
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,23 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from envs import keyed
 from envs.errors import ConfigError
+from policies.diffusion.parameterisation import TARGETS, Target, to_clean
 from policies.diffusion.process.cosine import CosineVP
+from policies.diffusion.quantisation import Int8Linear, observe, prepare, quantise
+from policies.diffusion.sampling import Sampler
+from policies.diffusion.schedule import grid
+from policies.diffusion.solvers import Denoise
+from policies.diffusion.solvers.ddim import DDIM
 from policies.networks.spline_mlp import SplineMLP
 from policies.trajectory.context import feature_count
 
 FORMAT = "agentsc-trajectory-prior/1"
+FORMAT_INT8 = "agentsc-trajectory-prior-int8/1"
+TIME_POWER = 1.5
+_FLOAT_LAYERS = ("entry", "exit")
+"""Narrow layers that int8 makes worse but not faster."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +45,18 @@ class PriorSpec:
     Attributes:
         control_points: of the clamped cubic spline. horizon_ticks: ticks that a plan spans.
         width, blocks: of the residual MLP.
+        target: what the network predicts; ``edm`` builds in the boundary condition of a consistency function.
     """
 
     control_points: int = 12
     horizon_ticks: int = 32
     width: int = 256
     blocks: int = 3
+    target: Target = "x0"
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ConfigError(f"target must be one of {', '.join(TARGETS)}, got {self.target!r}")
 
     @property
     def state_dim(self) -> int:
@@ -46,7 +65,7 @@ class PriorSpec:
 
 
 class TrajectoryPrior:
-    """p(z | c) over residuals of control points, by denoising diffusion (x0-prediction).
+    """p(z | c) over residuals of control points, by denoising diffusion.
 
     Args:
         spec: architecture.
@@ -75,11 +94,61 @@ class TrajectoryPrior:
             for weight in self.network.parameters():  # not the clock's frequencies, which are not stored
                 weight.copy_(weight.half())
 
+    def bfloat16(self) -> TrajectoryPrior:
+        """A copy that computes in bfloat16; states, times and the solver's arithmetic stay float32."""
+        made = self._with(copy.deepcopy(self.network))
+        made.network.bfloat16()
+        made.network.frequency = self.network.get_buffer("frequency")
+        return made
+
+    def int8(
+        self, features: Iterable[NDArray[np.float32]], samples: int = 4, steps: int = 5
+    ) -> TrajectoryPrior:
+        """A copy with int8 layers, calibrated by sampling it; runs on a CPU.
+
+        Args:
+            features: conditions [agents, feature] of problems to calibrate on, e.g. one array a map.
+            samples, steps: drawn per condition, with DDIM.
+        """
+
+        def run() -> None:
+            for number, rows in enumerate(features):
+                keys = keyed.hash_words(number, np.arange(len(rows)))
+                sampler = Sampler(
+                    self.process, Denoiser.bind(self, torch.as_tensor(rows)), DDIM(eta=0.0), self.times(steps)
+                )
+                sampler.draw(keys, (samples, self.spec.state_dim))
+
+        network = quantise(self.network, observe(self.network, run), _FLOAT_LAYERS)
+        return self._with(network)
+
+    def _with(self, network: SplineMLP) -> TrajectoryPrior:
+        made = copy.copy(self)
+        made.network = network
+        return made
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features between the blocks."""
+        return self.network.entry.weight.dtype
+
+    @property
+    def precision(self) -> str:
+        """float32, bfloat16 or int8: what the trunk computes in."""
+        layer = self.network.inner[0]
+        return "int8" if isinstance(layer, Int8Linear) else str(layer.weight.dtype).removeprefix("torch.")
+
     def save(self, path: Path) -> None:
-        """Write weights (half precision), scale and card to ``path`` (replaced only when complete)."""
-        tensors = {k: v.detach().cpu().half().contiguous() for k, v in self.network.state_dict().items()}
+        """Write weights (half precision or int8), scale and card to ``path``, replaced only when complete."""
+        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        whole = self.precision == "int8"
+        tensors = state if whole else {name: value.half() for name, value in state.items()}
         tensors["scale"] = self.scale.cpu()
-        metadata = {"format": FORMAT, "spec": json.dumps(asdict(self.spec)), "card": json.dumps(self.card)}
+        metadata = {
+            "format": FORMAT_INT8 if whole else FORMAT,
+            "spec": json.dumps(asdict(self.spec)),
+            "card": json.dumps(self.card),
+        }
         partial = path.with_suffix(".partial")
         save_file(tensors, partial, metadata)
         partial.replace(path)
@@ -101,17 +170,21 @@ class TrajectoryPrior:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != FORMAT:
+            if metadata.get("format") not in (FORMAT, FORMAT_INT8):
                 raise ConfigError(
-                    f"prior.weights must hold a trajectory prior ({FORMAT}), got {path.name!r} "
-                    f"with format {metadata.get('format')!r}"
+                    f"prior.weights must hold a trajectory prior ({FORMAT} or {FORMAT_INT8}), "
+                    f"got {path.name!r} with format {metadata.get('format')!r}"
                 )
             spec = PriorSpec(**json.loads(metadata["spec"]))
             scale = tensors.pop("scale").numpy()
             if scale.shape != (spec.state_dim,):
                 raise ValueError(f"scale has shape {scale.shape}, not ({spec.state_dim},)")
             prior = cls(spec, scale, json.loads(metadata["card"]), device)
-            prior.network.load_state_dict({name: value.float() for name, value in tensors.items()})
+            if metadata["format"] == FORMAT_INT8:
+                prior.network = prepare(prior.network, tensors)
+            else:
+                tensors = {name: value.float() for name, value in tensors.items()}
+            prior.network.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ConfigError):
                 raise
@@ -124,27 +197,87 @@ class TrajectoryPrior:
         prior.network.eval().requires_grad_(False)
         return prior
 
+    def times(self, steps: int) -> list[float]:
+        """The sampler's grid: denser towards 0, where narrow passages are settled."""
+        return grid(self.process, steps, "power", power=TIME_POWER)
+
     def parameters(self) -> int:
         """Number of weights."""
         return sum(p.numel() for p in self.network.parameters())
 
 
-@dataclass(frozen=True)
+@dataclass
 class Denoiser:
-    """The prior bound to one batch of conditions; counts its network calls and rows."""
+    """The prior bound to one batch of conditions; counts its network calls."""
 
     prior: TrajectoryPrior
     embedding: torch.Tensor
     modulations: dict[float, torch.Tensor] = field(default_factory=dict)
+    calls: float = 0.0
 
     @classmethod
     def bind(cls, prior: TrajectoryPrior, features: torch.Tensor) -> Denoiser:
         """Embed conditions [agents, feature] once for all steps and samples."""
-        return cls(prior, prior.network.embed(features))
+        return cls(prior, prior.network.embed(features.to(prior.dtype)))
 
     def __call__(self, x: torch.Tensor, t: float) -> torch.Tensor:
         """Clean estimate for x [agents, samples, state_dim] at time ``t``."""
+        self.calls += 1.0
+        return self.clean(self.prior.network(x.to(self.prior.dtype), self.at(t)), x, t)
+
+    def at(self, t: float) -> torch.Tensor:
+        """What modulates the network's blocks at time ``t``."""
         if t not in self.modulations:
-            clock = torch.full((1,), t, device=x.device)
+            clock = torch.full((1,), t, device=self.embedding.device)
             self.modulations[t] = self.prior.network.modulations(self.embedding, clock)
-        return self.prior.network(x, self.modulations[t])
+        return self.modulations[t]
+
+    def clean(self, output: torch.Tensor, x: torch.Tensor, t: float) -> torch.Tensor:
+        """Clean estimate that the network's output stands for."""
+        return to_clean(self.prior.spec.target, output.to(x.dtype), x, self.prior.process, t)
+
+    def guided(self, weight: float) -> Denoise:
+        """Classifier-free guidance: x̂_0 = u + weight (c − u), u without the condition; two calls each.
+
+        Reference: Ho and Salimans, "Classifier-free diffusion guidance", 2022, eq. 6 (weight = 1 + w there).
+        """
+        null = Denoiser.bind(
+            self.prior, self.embedding.new_zeros(1, feature_count(self.prior.spec.control_points))
+        )
+
+        def denoise(x: torch.Tensor, t: float) -> torch.Tensor:
+            self.calls += 1.0
+            untold = null(x, t)
+            return untold + weight * (self(x, t) - untold)
+
+        return denoise
+
+
+@dataclass(frozen=True)
+class SplitDenoiser:
+    """A bound prior in two parts, for caches: the first ``depth`` blocks, and the rest."""
+
+    denoiser: Denoiser
+    depth: int = 1
+
+    def shallow(self, x: torch.Tensor, t: float) -> torch.Tensor:
+        """Features [agents, samples, width] after the first blocks."""
+        network = self._network
+        self.denoiser.calls += self.depth / network.blocks
+        return network.through(
+            network.entry(x.to(self.denoiser.prior.dtype)), self.denoiser.at(t), 0, self.depth
+        )
+
+    def deep(self, hidden: torch.Tensor, t: float) -> torch.Tensor:
+        """What the other blocks add to them."""
+        network = self._network
+        self.denoiser.calls += 1.0 - self.depth / network.blocks
+        return network.through(hidden, self.denoiser.at(t), self.depth, network.blocks) - hidden
+
+    def finish(self, hidden: torch.Tensor, x: torch.Tensor, t: float) -> torch.Tensor:
+        """Clean estimate from the features after the last block."""
+        return self.denoiser.clean(self._network.exit(hidden), x, t)
+
+    @property
+    def _network(self) -> SplineMLP:
+        return self.denoiser.prior.network

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from envs.registry import Plugin, Registry
 
+if TYPE_CHECKING:
+    # Presets are read wherever a configuration is: torch waits until one is trained.
+    from policies.trajectory.demonstrations import Demonstrations
+    from policies.trajectory.prior import PriorSpec
+    from policies.trajectory.recipes import Recipe
+
 PRIORS = Registry("priors", "policies.trajectory.presets")
+
+Target = Literal["x0", "epsilon", "v", "velocity", "edm"]
 
 # What presets differ in; a preset that overrides one keeps its bounds and meaning.
 width = partial(Field, ge=16, description="hidden units of the residual MLP")
@@ -16,8 +25,13 @@ blocks = partial(Field, ge=1, description="residual blocks")
 maps = partial(Field, ge=8, description="procedural maps to demonstrate on")
 steps = partial(Field, ge=1, description="optimiser steps")
 condition_dropout = partial(
-    Field, ge=0.0, lt=1.0, description="share of rows trained without their condition (classifier-free guidance)"
+    Field,
+    ge=0.0,
+    lt=1.0,
+    description="share of rows trained without their condition (classifier-free guidance)",
 )
+target = partial(Field, description="what the network predicts: x0, epsilon, v, velocity or edm")
+sampling_steps = partial(Field, ge=1, description="DDIM steps that held-out quality is measured with")
 
 
 class Preset(Plugin):
@@ -32,5 +46,20 @@ class Preset(Plugin):
     batch: int = Field(512, ge=8, description="rows per optimiser step")
     learning_rate: float = Field(1e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
     condition_dropout: float = condition_dropout(0.0)
+    target: Target = target("x0")
+    sampling_steps: int = sampling_steps(5)
     ema: float = Field(0.999, gt=0.0, lt=1.0, description="decay of the averaged weights that are kept")
     seed: int = Field(1, ge=0, description="key of the maps, the noise and the initial weights")
+
+    @property
+    def spec(self) -> PriorSpec:
+        """The architecture of the prior."""
+        from policies.trajectory.prior import PriorSpec
+
+        return PriorSpec(self.control_points, self.horizon_ticks, self.width, self.blocks, self.target)
+
+    def recipe(self, data: Demonstrations, device: str) -> Recipe:
+        """What its training minimises."""
+        from policies.trajectory.recipes.denoising import Denoising
+
+        return Denoising(data, self.steps, self.batch, self.condition_dropout, device)
