@@ -12,6 +12,8 @@ import math
 import torch
 from torch import nn
 
+from envs.errors import ConfigError
+
 
 class SplineMLP(nn.Module):
     """x0-prediction for one flattened set of control points.
@@ -44,6 +46,31 @@ class SplineMLP(nn.Module):
         self.register_buffer(
             "frequency", torch.exp(torch.linspace(0.0, math.log(64.0), 16)), persistent=False
         )
+
+    def inherit(self, other: SplineMLP) -> None:
+        """Start from the weights of a network of this width that has at least as many blocks.
+
+        Of its blocks the last, the first and evenly spread ones between are kept: neighbours in a
+        residual trunk do similar work, its ends do not.
+
+        Raises:
+            ConfigError: another width, or fewer blocks.
+        """
+        if other.width != self.width or other.blocks < self.blocks:
+            raise ConfigError(
+                f"width and blocks must be {other.width} and at most {other.blocks} to inherit weights, "
+                f"got {self.width} and {self.blocks}"
+            )
+        last = other.blocks - 1
+        kept = [last - round(k * last / max(self.blocks - 1, 1)) for k in reversed(range(self.blocks))]
+        for name in ("encoder", "clock", "entry", "exit"):
+            self.get_submodule(name).load_state_dict(other.get_submodule(name).state_dict())
+        for own, source in enumerate(kept):
+            self.inner[own].load_state_dict(other.inner[source].state_dict())
+            self.outer[own].load_state_dict(other.outer[source].state_dict())
+        with torch.no_grad():
+            for mine, theirs in zip(self.modulation.parameters(), other.modulation.parameters(), strict=True):
+                mine.copy_(torch.cat([theirs.chunk(other.blocks)[source] for source in kept]))
 
     def embed(self, condition: torch.Tensor) -> torch.Tensor:
         """Condition [agents, condition_dim] → embedding [agents, width]."""

@@ -209,13 +209,13 @@ def model_card(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        "A trajectory prior: samples of B-spline control points given local geometry, by x0-prediction"
-        " diffusion.",
+        "A trajectory prior: samples of B-spline control points given local geometry, by diffusion.",
         "",
         f"- Made by `{card['command']}` (seed {card['preset']['seed']}, torch {card['torch']}).",
         f"- {card['parameters']:,} parameters; {card['data']['rows']:,} demonstrations on"
         f" {card['data']['maps']:,} procedural maps: search with random costs, then smoothing and a"
         " speed profile.",
+        *_lineage(card["preset"]),
         f"- Final training error (x0, normalised) {card['loss']}; {card['train_s']} s of optimisation.",
         "",
         f"Held-out quality: {held_out['samples']} samples for each of {held_out['problems']} problems on"
@@ -236,6 +236,16 @@ def model_card(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _lineage(preset: dict[str, Any]) -> list[str]:
+    """Whom a distilled prior learnt from."""
+    if "teacher" not in preset:
+        return []
+    return [
+        f"- Distilled from `{Path(preset['teacher']).stem}`: {preset['method']} distillation from"
+        f" {preset['teacher_steps']} steps, for {preset['sampling_steps']}; it started with its weights."
+    ]
 
 
 QUALITY = ("collision_free", "length_ratio", "min_ade", "diversity")

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 class Edge(Preset):
     """Smallest trajectory prior: distilled from another one to one or two network calls a plan."""
 
-    width: int = presets.width(192)
+    width: int = presets.width(256)
     blocks: int = presets.blocks(2)
     steps: int = presets.steps(15000)
-    target: presets.Target = presets.target("edm")
     sampling_steps: int = presets.sampling_steps(2)
     teacher: str = Field("region", description="shipped prior, or weights file, to distil")
     method: Literal["progressive", "consistency"] = Field(

@@ -19,13 +19,13 @@ _SAMPLES = 4
 
 
 class Distilling(Recipe):
-    """Regresses a student on the targets of a distillation method.
+    """Regresses a student, which starts as the teacher without some of its blocks, on a method's targets.
 
     Args:
         data: demonstrations, whose noisy states the student must know.
         teacher: the prior to learn from. student: the architecture of the one that learns.
         method: which targets. batch: demonstrations per step.
-        steps: of all phases together; the first, whose student knows nothing yet, takes two shares.
+        steps: of all phases together; the first, whose student lost some blocks, takes two shares.
 
     Raises:
         ConfigError: fewer steps than phases.
@@ -59,7 +59,10 @@ class Distilling(Recipe):
         return edges[number], edges[number + 1] - edges[number]
 
     def begin(self, step: int, prior: TrajectoryPrior, average: TrajectoryPrior) -> None:
-        if step > 0:
+        if step == 0:
+            prior.network.inherit(self.teacher.network)
+            average.network.inherit(self.teacher.network)
+        else:
             self.number += 1
             self._teach(average.network.state_dict())
             prior.network.load_state_dict(average.network.state_dict())
