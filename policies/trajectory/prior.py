@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 
 from envs import keyed
 from envs.errors import ConfigError
-from policies.diffusion.parameterisation import TARGETS, Target, to_clean
 from policies.diffusion.process.cosine import CosineVP
 from policies.diffusion.quantisation import Int8Linear, observe, prepare, quantise
 from policies.diffusion.sampling import Sampler
@@ -45,18 +44,12 @@ class PriorSpec:
     Attributes:
         control_points: of the clamped cubic spline. horizon_ticks: ticks that a plan spans.
         width, blocks: of the residual MLP.
-        target: what the network predicts; ``edm`` builds in the boundary condition of a consistency function.
     """
 
     control_points: int = 12
     horizon_ticks: int = 32
     width: int = 256
     blocks: int = 3
-    target: Target = "x0"
-
-    def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ConfigError(f"target must be one of {', '.join(TARGETS)}, got {self.target!r}")
 
     @property
     def state_dim(self) -> int:
@@ -65,7 +58,7 @@ class PriorSpec:
 
 
 class TrajectoryPrior:
-    """p(z | c) over residuals of control points, by denoising diffusion.
+    """p(z | c) over residuals of control points, by denoising diffusion (x0-prediction).
 
     Args:
         spec: architecture.
@@ -223,7 +216,7 @@ class Denoiser:
     def __call__(self, x: torch.Tensor, t: float) -> torch.Tensor:
         """Clean estimate for x [agents, samples, state_dim] at time ``t``."""
         self.calls += 1.0
-        return self.clean(self.prior.network(x.to(self.prior.dtype), self.at(t)), x, t)
+        return self.prior.network(x.to(self.prior.dtype), self.at(t)).to(x.dtype)
 
     def at(self, t: float) -> torch.Tensor:
         """What modulates the network's blocks at time ``t``."""
@@ -231,10 +224,6 @@ class Denoiser:
             clock = torch.full((1,), t, device=self.embedding.device)
             self.modulations[t] = self.prior.network.modulations(self.embedding, clock)
         return self.modulations[t]
-
-    def clean(self, output: torch.Tensor, x: torch.Tensor, t: float) -> torch.Tensor:
-        """Clean estimate that the network's output stands for."""
-        return to_clean(self.prior.spec.target, output.to(x.dtype), x, self.prior.process, t)
 
     def guided(self, weight: float) -> Denoise:
         """Classifier-free guidance: x̂_0 = u + weight (c − u), u without the condition; two calls each.
@@ -276,7 +265,7 @@ class SplitDenoiser:
 
     def finish(self, hidden: torch.Tensor, x: torch.Tensor, t: float) -> torch.Tensor:
         """Clean estimate from the features after the last block."""
-        return self.denoiser.clean(self._network.exit(hidden), x, t)
+        return self._network.exit(hidden).to(x.dtype)
 
     @property
     def _network(self) -> SplineMLP:

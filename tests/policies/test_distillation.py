@@ -28,7 +28,7 @@ MIXTURE = GaussianMixturePrior(
     torch.tensor([[-1.2], [0.8]], dtype=torch.float64),
     torch.tensor([[[0.04]], [[0.09]]], dtype=torch.float64),
 )
-ROWS = 256
+ROWS = 128
 
 
 class Tiny(nn.Module):
@@ -95,8 +95,8 @@ def error(denoise: Denoise, steps: int, power: float = 1.5) -> float:
 
 def test_progressive_distillation_reaches_in_two_steps_what_ddim_does_not() -> None:
     teacher = MIXTURE.denoiser(PROCESS)
-    student = distil(Progressive(teacher_steps=16, student_steps=2), teacher, 2400)
-    assert error(student, 2) < 0.2
+    student = distil(Progressive(teacher_steps=8, student_steps=2), teacher, 1500)
+    assert error(student, 2) < 0.25
     assert error(teacher, 2) > 0.4
 
 

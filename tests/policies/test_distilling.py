@@ -154,6 +154,15 @@ def test_weights_of_another_width_or_fewer_blocks_are_refused(width: int, blocks
         SplineMLP(8, 5, width, blocks).inherit(SplineMLP(8, 5, 16, 2))
 
 
+def test_a_student_of_another_kind_is_refused(data: Demonstrations, teacher: Path) -> None:
+    method = DISTILLATIONS.create("progressive", teacher_steps=8)
+    other = PriorSpec(control_points=8, width=32, blocks=2)
+    with pytest.raises(
+        ConfigError, match="control_points and horizon_ticks must be the teacher's, 12 and 32"
+    ):
+        Distilling(data, TrajectoryPrior.load(teacher), other, method, 20, 32)
+
+
 def test_fewer_steps_than_phases_are_refused(data: Demonstrations, teacher: Path) -> None:
     method = DISTILLATIONS.create("progressive", teacher_steps=8)
     with pytest.raises(ConfigError, match="steps must be above 2, got 2"):

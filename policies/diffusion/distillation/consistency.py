@@ -18,7 +18,8 @@ from policies.diffusion.solvers import Denoise
 class Consistency(Distillation):
     """Neighbours on the teacher's path must agree; the student is then sampled with `consistency` or DDIM.
 
-    The student must have the boundary condition f(x, 0) = x built in, see `boundary`.
+    The boundary condition f(x, 0) = x can be built into the student, see `boundary`; a student without it is
+    never asked at 0, since the last interval's target is the end of the path itself.
     Reference: Song et al., "Consistency models", 2023, algorithm 2.
     """
 

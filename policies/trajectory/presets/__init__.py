@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 PRIORS = Registry("priors", "policies.trajectory.presets")
 
-Target = Literal["x0", "epsilon", "v", "velocity", "edm"]
-
 # What presets differ in; a preset that overrides one keeps its bounds and meaning.
 width = partial(Field, ge=16, description="hidden units of the residual MLP")
 blocks = partial(Field, ge=1, description="residual blocks")
 maps = partial(Field, ge=8, description="procedural maps to demonstrate on")
+batch = partial(Field, ge=8, description="demonstrations per optimiser step")
 steps = partial(Field, ge=1, description="optimiser steps")
 condition_dropout = partial(
     Field,
@@ -30,7 +29,6 @@ condition_dropout = partial(
     lt=1.0,
     description="share of rows trained without their condition (classifier-free guidance)",
 )
-target = partial(Field, description="what the network predicts: x0, epsilon, v, velocity or edm")
 sampling_steps = partial(Field, ge=1, description="DDIM steps that held-out quality is measured with")
 
 
@@ -43,10 +41,9 @@ class Preset(Plugin):
     blocks: int = blocks(3)
     maps: int = maps(2000)
     steps: int = steps(16000)
-    batch: int = Field(512, ge=8, description="rows per optimiser step")
+    batch: int = batch(512)
     learning_rate: float = Field(1e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
     condition_dropout: float = condition_dropout(0.0)
-    target: Target = target("x0")
     sampling_steps: int = sampling_steps(5)
     ema: float = Field(0.999, gt=0.0, lt=1.0, description="decay of the averaged weights that are kept")
     seed: int = Field(1, ge=0, description="key of the maps, the noise and the initial weights")
@@ -56,7 +53,7 @@ class Preset(Plugin):
         """The architecture of the prior."""
         from policies.trajectory.prior import PriorSpec
 
-        return PriorSpec(self.control_points, self.horizon_ticks, self.width, self.blocks, self.target)
+        return PriorSpec(self.control_points, self.horizon_ticks, self.width, self.blocks)
 
     def recipe(self, data: Demonstrations, device: str) -> Recipe:
         """What its training minimises."""

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 class Edge(Preset):
     """Smallest trajectory prior: distilled from another one to one or two network calls a plan."""
 
-    width: int = presets.width(256)
     blocks: int = presets.blocks(2)
-    steps: int = presets.steps(15000)
+    steps: int = presets.steps(6000)
+    batch: int = presets.batch(128)
     sampling_steps: int = presets.sampling_steps(2)
     teacher: str = Field("region", description="shipped prior, or weights file, to distil")
     method: Literal["progressive", "consistency"] = Field(
         "progressive", description="how it is distilled, see policies.diffusion.distillation"
     )
-    teacher_steps: int = Field(16, ge=2, description="steps of the teacher on its grid, a power of two")
+    teacher_steps: int = Field(8, ge=2, description="steps of the teacher on its grid")
 
     def recipe(self, data: Demonstrations, device: str) -> Recipe:
         from policies.core import WEIGHTS

@@ -28,7 +28,7 @@ class Distilling(Recipe):
         steps: of all phases together; the first, whose student lost some blocks, takes two shares.
 
     Raises:
-        ConfigError: fewer steps than phases.
+        ConfigError: fewer steps than phases, or a student whose plans are of another kind.
     """
 
     def __init__(
@@ -42,6 +42,12 @@ class Distilling(Recipe):
     ) -> None:
         if steps <= method.phases:
             raise ConfigError(f"steps must be above {method.phases}, got {steps} (phases of the method)")
+        kind = (teacher.spec.control_points, teacher.spec.horizon_ticks)
+        if (student.control_points, student.horizon_ticks) != kind:
+            raise ConfigError(
+                f"control_points and horizon_ticks must be the teacher's, {kind[0]} and {kind[1]}, "
+                f"got {student.control_points} and {student.horizon_ticks}"
+            )
         self._steps, self.batch, self.method = steps, batch, method
         self.teacher, self.student, self.scale = teacher, student, teacher.scale
         self.features = torch.as_tensor(data.features, device=teacher.device)
