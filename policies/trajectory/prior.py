@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from envs import keyed
 from envs.errors import ConfigError
 from policies.diffusion.process.cosine import CosineVP
-from policies.diffusion.quantisation import Int8Linear, observe, prepare, quantise
+from policies.diffusion.quantisation import observe, prepare, quantise
 from policies.diffusion.sampling import Sampler
 from policies.diffusion.schedule import grid
 from policies.diffusion.solvers import Denoise
@@ -33,6 +33,7 @@ from policies.trajectory.context import feature_count
 FORMAT = "agentsc-trajectory-prior/1"
 FORMAT_INT8 = "agentsc-trajectory-prior-int8/1"
 TIME_POWER = 1.5
+Precision = Literal["float32", "bfloat16", "int8"]
 _FLOAT_LAYERS = ("entry", "exit")
 """Narrow layers that int8 makes worse but not faster."""
 
@@ -64,6 +65,9 @@ class TrajectoryPrior:
         spec: architecture.
         scale: float32 [state_dim], standard deviation of the training residuals.
         card: training facts that travel with the weights.
+
+    Attributes:
+        precision: what the network's blocks compute in.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class TrajectoryPrior:
     ) -> None:
         self.spec, self.card = spec, card or {}
         self.process = CosineVP()
+        self.precision: Precision = "float32"
         self.device = torch.device(device)
         self.network = SplineMLP(
             spec.state_dim, feature_count(spec.control_points), spec.width, spec.blocks
@@ -89,7 +94,7 @@ class TrajectoryPrior:
 
     def bfloat16(self) -> TrajectoryPrior:
         """A copy that computes in bfloat16; states, times and the solver's arithmetic stay float32."""
-        made = self._with(copy.deepcopy(self.network))
+        made = self._with(copy.deepcopy(self.network), "bfloat16")
         made.network.bfloat16()
         made.network.frequency = self.network.get_buffer("frequency")
         return made
@@ -113,23 +118,17 @@ class TrajectoryPrior:
                 sampler.draw(keys, (samples, self.spec.state_dim))
 
         network = quantise(self.network, observe(self.network, run), _FLOAT_LAYERS)
-        return self._with(network)
+        return self._with(network, "int8")
 
-    def _with(self, network: SplineMLP) -> TrajectoryPrior:
+    def _with(self, network: SplineMLP, precision: Precision) -> TrajectoryPrior:
         made = copy.copy(self)
-        made.network = network
+        made.network, made.precision = network, precision
         return made
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the features between the blocks."""
-        return self.network.entry.weight.dtype
-
-    @property
-    def precision(self) -> str:
-        """float32, bfloat16 or int8: what the trunk computes in."""
-        layer = self.network.inner[0]
-        return "int8" if isinstance(layer, Int8Linear) else str(layer.weight.dtype).removeprefix("torch.")
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
     def save(self, path: Path) -> None:
         """Write weights (half precision or int8), scale and card to ``path``, replaced only when complete."""
@@ -174,7 +173,7 @@ class TrajectoryPrior:
                 raise ValueError(f"scale has shape {scale.shape}, not ({spec.state_dim},)")
             prior = cls(spec, scale, json.loads(metadata["card"]), device)
             if metadata["format"] == FORMAT_INT8:
-                prior.network = prepare(prior.network, tensors)
+                prior = prior._with(prepare(prior.network, tensors), "int8")
             else:
                 tensors = {name: value.float() for name, value in tensors.items()}
             prior.network.load_state_dict(tensors)
