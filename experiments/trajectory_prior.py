@@ -333,7 +333,7 @@ PANELS = (
 
 def figure(rows: list[dict[str, Any]]) -> Figure:
     """Quality against processor time: curves along the steps, single marks for what makes them faster."""
-    drawn = Figure(figsize=(11.0, 4.6), layout="constrained")
+    drawn = Figure(figsize=(12.0, 4.6), layout="constrained")
     for axis, (name, title) in zip(drawn.subplots(1, 2), PANELS, strict=True):
         plain = [row for row in rows if row["method"] == "plain" and row["precision"] == "float32"]
         for prior in ("region", "cloud"):
@@ -377,7 +377,8 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         axis.set(xscale="log", xlabel="processor time per plan, ms (one thread)", ylabel=title)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    drawn.axes[1].legend(fontsize=7.5, frameon=False, loc="upper right")
+    handles, labels = drawn.axes[1].get_legend_handles_labels()
+    drawn.legend(handles, labels, fontsize=8, frameon=False, loc="outside right upper")
     return drawn
 
 
