@@ -340,16 +340,10 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
             for solver, shape in SHAPES.items():
                 curve = [row for row in plain if (row["prior"], row["solver"]) == (prior, solver)]
                 x, y = [row["core_ms"] for row in curve], [row[name] for row in curve]
-                look = {"color": COLOURS[prior], "lw": 1.0, "ms": 4, "alpha": 0.85}
+                dashes = "-" if solver == "ddim" else ":"
+                look: dict[str, Any] = {"color": COLOURS[prior], "lw": 1.0, "ms": 4, "alpha": 0.85}
                 if curve:
-                    axis.plot(
-                        x,
-                        y,
-                        marker=shape,
-                        ls="-" if solver == "ddim" else ":",
-                        label=f"{prior}, {solver}",
-                        **look,
-                    )
+                    axis.plot(x, y, marker=shape, ls=dashes, label=f"{prior}, {solver}", **look)
         distilled = [r for r in plain if r["prior"] == "edge" and r["solver"] == "ddim" and r["steps"] <= 2]
         rounded = [r for r in rows if r["precision"] == "int8"]
         kept = [r for r in rows if r["method"].startswith("features") and r["solver"] == "ddim"]
@@ -363,17 +357,10 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
         for label, (shape, colour, size, points) in marks.items():
             x, y = [row["core_ms"] for row in points], [row[name] for row in points]
             axis.scatter(x, y, s=size, marker=shape, color=colour, zorder=5, label=label, linewidths=0)
-        for row in plain:
-            if row["prior"] == "edge" and row["solver"] == "ddim" and row["steps"] <= 2:
-                near = {
-                    "textcoords": "offset points",
-                    "xytext": (7, -3),
-                    "fontsize": 8,
-                    "color": COLOURS["edge"],
-                }
-                axis.annotate(
-                    f"{row['steps']} call{'s' * (row['steps'] > 1)}", (row["core_ms"], row[name]), **near
-                )
+        near: dict[str, Any] = {"textcoords": "offset points", "xytext": (7, -3), "fontsize": 8}
+        for row in distilled:
+            label = "1 call" if row["steps"] == 1 else f"{row['steps']} calls"
+            axis.annotate(label, (row["core_ms"], row[name]), color=COLOURS["edge"], **near)
         axis.set(xscale="log", xlabel="processor time per plan, ms (one thread)", ylabel=title)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
