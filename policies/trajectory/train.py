@@ -243,8 +243,8 @@ def _lineage(preset: dict[str, Any]) -> list[str]:
     if "teacher" not in preset:
         return []
     return [
-        f"- Distilled from `{Path(preset['teacher']).stem}`: {preset['method']} distillation from"
-        f" {preset['teacher_steps']} steps, for {preset['sampling_steps']}; it started with its weights."
+        f"- Distilled from `{Path(preset['teacher']).stem}`, starting with its weights: {preset['method']}"
+        f" distillation of {preset['teacher_steps']} steps to {preset['sampling_steps']}."
     ]
 
 
