@@ -92,7 +92,10 @@ def test_a_resumed_distillation_ends_like_an_undisturbed_one(
     for name in first:
         assert torch.equal(first[name], second[name]), name
     assert card["preset"]["teacher"].endswith("teacher.safetensors")
-    assert "Distilled from `teacher`, starting with its weights: progressive" in (tmp_path / "whole.md").read_text()
+    assert (
+        "Distilled from `teacher`, starting with its weights: progressive"
+        in (tmp_path / "whole.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("method", list(DISTILLATIONS))

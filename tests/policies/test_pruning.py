@@ -50,9 +50,9 @@ def test_errors_are_those_of_the_final_sample() -> None:
     ddim = DDIM(eta=0.0)
     whole = ddim.solve(PROCESS, denoise, x, times)
     skipped = ddim.solve(PROCESS, denoise, x, [*times[:2], *times[4:]])
-    assert errors[1, 4] == pytest.approx(float((whole - skipped).square().mean().sqrt()))
+    assert errors[1, 4] == pytest.approx(float((whole - skipped).abs().mean()))
     straight = ddim.solve(PROCESS, denoise, x, [times[0], times[-1]])
-    assert errors[0, 6] == pytest.approx(float((whole - straight).square().mean().sqrt()))
+    assert errors[0, 6] == pytest.approx(float((whole - straight).abs().mean()))
     assert np.all(np.diag(errors, 1) == 0.0) and np.all(np.isinf(errors[np.tril_indices(7)]))
 
 
@@ -65,7 +65,7 @@ def test_chosen_times_beat_an_even_grid_on_other_samples(steps: int) -> None:
     ddim = DDIM(eta=0.0)
 
     def error(walked: list[float]) -> float:
-        return float((ddim.solve(PROCESS, denoise, x, walked) - exact).square().mean().sqrt())
+        return float((ddim.solve(PROCESS, denoise, x, walked) - exact).abs().mean())
 
     assert error(times) < error(grid(PROCESS, steps))
 
