@@ -134,7 +134,9 @@ class TrajectoryPrior:
         """Write weights (half precision or int8), scale and card to ``path``, replaced only when complete."""
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         whole = self.precision == "int8"
-        tensors = state if whole else {name: value.half() for name, value in state.items()}
+        # The scales of int8 layers keep their digits; what stays floating point is stored as ever.
+        half = {name: not whole or name.startswith(_FLOAT_LAYERS) for name in state}
+        tensors = {name: value.half() if half[name] else value for name, value in state.items()}
         tensors["scale"] = self.scale.cpu()
         metadata = {
             "format": FORMAT_INT8 if whole else FORMAT,
@@ -173,9 +175,11 @@ class TrajectoryPrior:
                 raise ValueError(f"scale has shape {scale.shape}, not ({spec.state_dim},)")
             prior = cls(spec, scale, json.loads(metadata["card"]), device)
             if metadata["format"] == FORMAT_INT8:
+                if prior.device.type != "cpu":
+                    raise ConfigError(
+                        f"device must be cpu for the int8 weights {path.name!r}, got {device!r}"
+                    )
                 prior = prior._with(prepare(prior.network, tensors), "int8")
-            else:
-                tensors = {name: value.float() for name, value in tensors.items()}
             prior.network.load_state_dict(tensors)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ConfigError):
@@ -194,8 +198,9 @@ class TrajectoryPrior:
         return grid(self.process, steps, "power", power=TIME_POWER)
 
     def parameters(self) -> int:
-        """Number of weights."""
-        return sum(p.numel() for p in self.network.parameters())
+        """Number of weights, whatever their precision."""
+        state = self.network.state_dict()
+        return sum(value.numel() for name, value in state.items() if name.endswith(("weight", "bias")))
 
 
 @dataclass

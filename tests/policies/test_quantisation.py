@@ -25,6 +25,7 @@ def prior() -> TrajectoryPrior:
     made = TrajectoryPrior(SPEC, np.full(SPEC.state_dim, 0.1, np.float32), {"loss": 0.5})
     nn.init.normal_(made.network.exit.weight, std=0.1)
     made.network.eval().requires_grad_(False)
+    made.round_weights()  # as the weights of a file are
     return made
 
 
@@ -84,6 +85,9 @@ def test_a_quantised_prior_stays_close_and_comes_back_from_its_file(
     prior.save(tmp_path / "whole.safetensors")
     again = TrajectoryPrior.load(tmp_path / "small.safetensors")
     assert again.precision == "int8" and again.card == {"loss": 0.5}
+    assert again.parameters() == prior.parameters()
+    with pytest.raises(ConfigError, match="device must be cpu for the int8 weights 'small.safetensors'"):
+        TrajectoryPrior.load(tmp_path / "small.safetensors", "meta")
     assert torch.equal(Denoiser.bind(again, rows)(x, 0.4), rounded)
     with safe_open(tmp_path / "small.safetensors", "pt") as file:
         assert file.metadata()["format"] == FORMAT_INT8
