@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/findings.md from the committed rows: no number there is typed in by hand.
+"""Write the tables of README.md and of pages in docs from the committed rows: no number there is typed in by hand.
 
     python experiments/published_tables.py            rewrite the pages
     python experiments/published_tables.py --check    exit 1 if a page does not say what the rows say
@@ -25,7 +25,7 @@ from agentsc.experiment.views import brief, judged
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PAGES = ("README.md", "docs/findings.md")
+PAGES = ("README.md", "docs/findings.md", "docs/priors.md")
 STEP_S = 5 / 64
 MESSAGING = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca")
 LONG_CHECK = "rmader:delay_check_s=0.3125"
@@ -183,6 +183,22 @@ def price() -> str:
     return table(["protocol", "bits over intent's", "CPU time over intent's", "cells"], lines)
 
 
+def priors() -> str:
+    """Each shipped prior as it is meant to be used, beside fifty steps of the region prior."""
+    chosen = [("edge", 1), ("edge", 2), ("region", 2), ("region", 5), ("region", 50), ("cloud", 5), ("cloud", 50)]
+    lines = []
+    for prior, steps in chosen:
+        same = {"solver": "ddim", "precision": "float32", "method": "plain"}
+        for row in rows_of("trajectory-prior", prior=prior, steps=steps, **same):
+            free = f"{row['collision_free']:.3f} [{row['collision_free_low']:.3f}, {row['collision_free_high']:.3f}]"
+            lines.append([
+                f"`{prior}`", f"{row['calls']:g}", f"{row['core_ms']:.3f}", free, f"{row['length_ratio']:.3f}",
+                f"{row['min_ade']:.4f}", f"{row['energy_score']:.3f}",
+            ])  # fmt: skip
+    titles = ["prior", "network calls", "core-ms per plan", "collision-free [95 %]", "length / expert"]
+    return table([*titles, "minADE / reach", "energy score"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "weave-loss": weave_loss,
     "weave-delay": weave_delay,
@@ -193,6 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mmd-scenes": mmd_scenes,
     "bits": bits,
     "price": price,
+    "priors": priors,
 }
 
 

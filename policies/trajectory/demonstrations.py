@@ -66,6 +66,11 @@ class Problem:
     obstacles: Obstacles
     vehicle: Vehicle
 
+    def first(self, count: int) -> Problem:
+        """The same map with its first ``count`` problems."""
+        rows = np.arange(min(count, len(self.context)))
+        return Problem(self.context.take(rows), self.control[rows], self.obstacles, self.vehicle)
+
 
 def generate(
     seed: int, count: int, vehicle_points: int = 12, horizon_ticks: int = 32

@@ -16,11 +16,11 @@ import torch
 from envs import keyed
 from envs.errors import ConfigError
 from policies.core import WEIGHTS
-from policies.trajectory.context import feature_count
 from policies.trajectory.demonstrations import FAMILIES, Demonstrations, generate
 from policies.trajectory.evaluate import evaluate
 from policies.trajectory.presets import PRIORS, Preset
-from policies.trajectory.prior import PriorSpec, TrajectoryPrior
+from policies.trajectory.prior import TrajectoryPrior
+from policies.trajectory.recipes import Recipe
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """(stage, done, total, facts): what the command line draws as a progress bar."""
@@ -76,10 +76,11 @@ def train(
     checkpoint = target.with_suffix(".checkpoint")
 
     data = demonstrations(preset, target.with_suffix(".demonstrations.npz"), report)
-    state = _start(preset, data, device)
+    recipe = preset.recipe(data, device)
+    state = _start(preset, recipe, device)
     if resume and checkpoint.is_file():
-        _restore(state, checkpoint)
-    _optimise(state, preset, data, checkpoint, report)
+        _restore(state, recipe, checkpoint)
+    _optimise(state, preset, recipe, checkpoint, report)
 
     card = {
         "name": name,
@@ -97,7 +98,7 @@ def train(
     }
     state.average.network.eval()
     state.average.round_weights()
-    card["held_out"] = evaluate(state.average, preset, progress=report)
+    card["held_out"] = evaluate(state.average, preset, steps=preset.sampling_steps, progress=report)
     state.average.card = card
     state.average.save(target)
     target.with_suffix(".md").write_text(model_card(card))
@@ -123,81 +124,61 @@ def demonstrations(preset: Preset, cache: Path, report: Progress) -> Demonstrati
     return data
 
 
-def _start(preset: Preset, data: Demonstrations, device: str) -> _State:
+def _start(preset: Preset, recipe: Recipe, device: str) -> _State:
     torch.manual_seed(preset.seed)
-    spec = PriorSpec(preset.control_points, preset.horizon_ticks, preset.width, preset.blocks)
-    assert data.features.shape[1] == feature_count(spec.control_points)
-    scale = np.maximum(data.residual.std(0), 1e-4).astype(np.float32)
-    prior = TrajectoryPrior(spec, scale, device=device)
-    average = TrajectoryPrior(spec, scale, device=device)
+    scale = recipe.scale.cpu().numpy()
+    prior = TrajectoryPrior(preset.spec, scale, device=device)
+    average = TrajectoryPrior(preset.spec, scale, device=device)
     average.network.load_state_dict(prior.network.state_dict())
     optimiser = torch.optim.AdamW(prior.network.parameters(), lr=preset.learning_rate, weight_decay=1e-4)
     return _State(prior, average, optimiser)
 
 
-def _optimise(
-    state: _State, preset: Preset, data: Demonstrations, checkpoint: Path, report: Progress
-) -> None:
-    device = state.prior.device
-    features = torch.as_tensor(data.features, device=device)
-    clean = torch.as_tensor(data.residual, device=device) / state.prior.scale
-    network, process = state.prior.network, state.prior.process
+def _optimise(state: _State, preset: Preset, recipe: Recipe, checkpoint: Path, report: Progress) -> None:
+    network = state.prior.network
     network.train()
     began = time.perf_counter() - state.seconds
     running = state.loss
-    for step in range(state.step, preset.steps):
+    for step in range(state.step, recipe.steps):
+        first, length = recipe.phase(step)
+        if step == first:
+            recipe.begin(step, state.prior, state.average)
         # Keyed by the step, so that a resumed training draws what an undisturbed one would have.
         generator = torch.Generator().manual_seed(int(keyed.hash_words(preset.seed, step)) >> 1)
-        rows = torch.randint(len(features), (preset.batch,), generator=generator).to(device)
-        t = torch.rand(preset.batch, generator=generator).to(device)
-        noise = torch.randn(preset.batch, clean.shape[1], generator=generator).to(device)
-        told = torch.rand(preset.batch, generator=generator).to(device) >= preset.condition_dropout
-        x0 = clean[rows]
-        x = process.diffuse(x0, noise, t)
-        # An untold row sees the null condition (all zeros), so that one network is also the
-        # unconditional prior that classifier-free guidance needs.
-        modulations = network.modulations(network.embed(features[rows] * told[:, None]), t)
-        error = (network(x[:, None], modulations)[:, 0] - x0).square().mean(1)
-        # Truncated-SNR weights keep early (noisy) times from drowning in late (easy) ones.
-        weight = (process_snr(t)).clamp(0.2, 5.0)
-        loss = (weight * error).mean()
-        rate = (
-            preset.learning_rate
-            * min(1.0, (step + 1) / 500)
-            * 0.5
-            * (1 + math.cos(math.pi * step / preset.steps))
-        )
+        loss, error = recipe.loss(state.prior, state.average, generator)
+        done = step - first
         for group in state.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = _rate(preset.learning_rate, done, length)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         state.optimiser.step()
-        decay = min(preset.ema, (step + 1) / (step + 10))
+        decay = min(preset.ema, (done + 1) / (done + 10))
         with torch.no_grad():
             pairs = zip(state.average.network.parameters(), network.parameters(), strict=True)
             for slow, fast in pairs:
                 slow.lerp_(fast, 1.0 - decay)
-        value = float(error.detach().mean())
+        value = float(error)
         running = value if math.isnan(running) else 0.99 * running + 0.01 * value
         state.step, state.loss, state.seconds = step + 1, running, time.perf_counter() - began
         report("training", state.step, preset.steps, {"loss": running})
         if state.step % CHECKPOINT_EVERY == 0:
-            _keep(state, checkpoint)
+            _keep(state, recipe, checkpoint)
 
 
-def process_snr(t: torch.Tensor) -> torch.Tensor:
-    """Signal-to-noise ratio α²/σ² of the cosine process at times ``t``."""
-    return 1.0 / torch.tan(0.5 * math.pi * t.clamp(1e-3, 1 - 1e-3)).square()
+def _rate(peak: float, step: int, steps: int) -> float:
+    """Linear warm-up, then cosine decay to zero."""
+    return peak * min(1.0, (step + 1) / 500) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
-def _keep(state: _State, checkpoint: Path) -> None:
+def _keep(state: _State, recipe: Recipe, checkpoint: Path) -> None:
     partial = checkpoint.with_suffix(".partial")
     torch.save(
         {
             "prior": state.prior.network.state_dict(),
             "average": state.average.network.state_dict(),
             "optimiser": state.optimiser.state_dict(),
+            "recipe": recipe.state(),
             "facts": {"step": state.step, "loss": state.loss, "seconds": state.seconds},
         },
         partial,
@@ -205,13 +186,14 @@ def _keep(state: _State, checkpoint: Path) -> None:
     partial.replace(checkpoint)
 
 
-def _restore(state: _State, checkpoint: Path) -> None:
+def _restore(state: _State, recipe: Recipe, checkpoint: Path) -> None:
     try:
         # weights_only: tensors and plain containers, nothing that could run code.
         kept = torch.load(checkpoint, map_location=state.prior.device, weights_only=True)
         state.prior.network.load_state_dict(kept["prior"])
         state.average.network.load_state_dict(kept["average"])
         state.optimiser.load_state_dict(kept["optimiser"])
+        recipe.restore(kept["recipe"])
         state.step, state.loss = int(kept["facts"]["step"]), float(kept["facts"]["loss"])
         state.seconds = float(kept["facts"]["seconds"])
     except Exception as error:  # torch raises several unrelated types for a damaged file
@@ -227,13 +209,13 @@ def model_card(card: dict[str, Any]) -> str:
     lines = [
         f"# {card['name']}",
         "",
-        "A trajectory prior: samples of B-spline control points given local geometry, by x0-prediction"
-        " diffusion.",
+        "A trajectory prior: samples of B-spline control points given local geometry, by diffusion.",
         "",
         f"- Made by `{card['command']}` (seed {card['preset']['seed']}, torch {card['torch']}).",
         f"- {card['parameters']:,} parameters; {card['data']['rows']:,} demonstrations on"
         f" {card['data']['maps']:,} procedural maps: search with random costs, then smoothing and a"
         " speed profile.",
+        *_lineage(card["preset"]),
         f"- Final training error (x0, normalised) {card['loss']}; {card['train_s']} s of optimisation.",
         "",
         f"Held-out quality: {held_out['samples']} samples for each of {held_out['problems']} problems on"
@@ -254,6 +236,16 @@ def model_card(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _lineage(preset: dict[str, Any]) -> list[str]:
+    """Whom a distilled prior learnt from."""
+    if "teacher" not in preset:
+        return []
+    return [
+        f"- Distilled from `{Path(preset['teacher']).stem}`, starting with its weights: {preset['method']}"
+        f" distillation of {preset['teacher_steps']} steps to {preset['sampling_steps']}."
+    ]
 
 
 QUALITY = ("collision_free", "length_ratio", "min_ade", "diversity")

@@ -1,0 +1,149 @@
+"""Post-training quantisation to int8: linear layers with true integer products on the CPU.
+
+Static: the range of every layer's input is observed once on calibration data, so a row is rounded
+in the same way whatever batch it rides in. Weights have a scale per output, inputs a scale and a
+zero point per layer; sums are 32-bit integers, hence exact. Everything that PyTorch is about to
+move elsewhere (``torch.ops.quantized``, quantised tensors) stays behind this module.
+
+Reference: Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", 2018, sections 2.1 and 2.2.
+
+Processors without 8-bit dot products (VNNI) add pairs of products in 16 bits, which can saturate:
+measure again there.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from envs.errors import ConfigError
+
+Range = tuple[float, float]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose weights and inputs are rounded to eight bits.
+
+    Inference only; output is float32. Fill it with `of` or by loading a state.
+    """
+
+    weight: torch.Tensor
+    weight_scale: torch.Tensor
+    bias: torch.Tensor
+    input_scale: torch.Tensor
+    input_zero: torch.Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(outputs, inputs, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(outputs))
+        self.register_buffer("bias", torch.zeros(outputs))
+        self.register_buffer("input_scale", torch.ones(1))
+        self.register_buffer("input_zero", torch.zeros(1, dtype=torch.int32))
+        self._packed: tuple[float, int, Any] | None = None
+
+    @classmethod
+    def of(cls, layer: nn.Linear, seen: Range) -> Int8Linear:
+        """A float layer rounded, given the range of its inputs."""
+        made = cls(layer.in_features, layer.out_features)
+        weight = layer.weight.detach().float()
+        scale = weight.abs().amax(1).clamp_min(1e-8) / 127.0
+        low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact
+        step = max(high - low, 1e-8) / 255.0
+        made.weight.copy_((weight / scale[:, None]).round().clamp(-127, 127))
+        made.weight_scale.copy_(scale)
+        if layer.bias is not None:
+            made.bias.copy_(layer.bias.detach())
+        made.input_scale.fill_(step)
+        made.input_zero.fill_(round(-low / step))
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Affine map of x [..., inputs], float32."""
+        if self._packed is None:
+            self._packed = self._pack()
+        scale, zero, packed = self._packed
+        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        return product(x.contiguous(), scale, zero, packed)
+
+    def _pack(self) -> tuple[float, int, Any]:
+        zeros = torch.zeros(len(self.weight), dtype=torch.long)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rounded = torch.quantize_per_channel(
+                self.weight.float() * self.weight_scale[:, None], self.weight_scale, zeros, 0, torch.qint8
+            )
+            packed = torch.ops.quantized.linear_prepack(rounded, self.bias)
+        return float(self.input_scale), int(self.input_zero), packed
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._packed = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Int8Linear:
+        made = Int8Linear(self.weight.shape[1], self.weight.shape[0])
+        made.load_state_dict(self.state_dict())
+        return made
+
+
+def observe(network: nn.Module, run: Callable[[], object]) -> dict[str, Range]:
+    """Least and greatest input of every linear layer while ``run`` calls the network on calibration data."""
+    seen: dict[str, Range] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+        def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            low, high = seen.get(name, (0.0, 0.0))
+            seen[name] = (min(low, float(inputs[0].min())), max(high, float(inputs[0].max())))
+
+        return note
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in _linear(network).items()]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def quantise(network: Network, seen: Mapping[str, Range], keep: Collection[str] = ()) -> Network:
+    """A copy whose linear layers, but for those named in ``keep``, are int8.
+
+    Raises:
+        ConfigError: a layer that calibration has not seen.
+    """
+    made = copy.deepcopy(network)
+    for name, layer in _linear(made).items():
+        if name in keep:
+            continue
+        if name not in seen:
+            raise ConfigError(
+                f"seen must hold the input range of layer {name!r} (calibrate with data that use it)"
+            )
+        _put(made, name, Int8Linear.of(layer, seen[name]))
+    return made
+
+
+def prepare(network: Network, state: Mapping[str, torch.Tensor]) -> Network:
+    """The network with int8 layers, still to be filled, where ``state`` holds int8 weights."""
+    for name, layer in _linear(network).items():
+        if f"{name}.weight" in state and state[f"{name}.weight"].dtype == torch.int8:
+            _put(network, name, Int8Linear(layer.in_features, layer.out_features))
+    return network
+
+
+def _linear(network: nn.Module) -> dict[str, nn.Linear]:
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+
+
+def _put(network: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, layer)

@@ -1,0 +1,108 @@
+"""int8: integer products are exact, ranges are static, files come back bit by bit and say what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from envs import keyed
+from envs.errors import ConfigError
+from policies.diffusion.quantisation import Int8Linear, observe, quantise
+from policies.trajectory.context import feature_count
+from policies.trajectory.prior import FORMAT_INT8, Denoiser, PriorSpec, TrajectoryPrior
+
+SPEC = PriorSpec(control_points=8, horizon_ticks=16, width=64, blocks=2)
+
+
+@pytest.fixture(scope="module")
+def prior() -> TrajectoryPrior:
+    torch.manual_seed(0)
+    made = TrajectoryPrior(SPEC, np.full(SPEC.state_dim, 0.1, np.float32), {"loss": 0.5})
+    nn.init.normal_(made.network.exit.weight, std=0.1)
+    made.network.eval().requires_grad_(False)
+    made.round_weights()  # as the weights of a file are
+    return made
+
+
+def features(rows: int, seed: int = 1) -> np.ndarray:
+    return keyed.normal(keyed.hash_words(seed, np.arange(rows)), (feature_count(SPEC.control_points),))
+
+
+def test_a_layer_computes_with_rounded_numbers_exactly() -> None:
+    torch.manual_seed(1)
+    layer, x = nn.Linear(24, 16).requires_grad_(False), torch.randn(40, 24)
+    made = Int8Linear.of(layer, (float(x.min()), float(x.max())))
+    scale, zero = float(made.input_scale), int(made.input_zero)
+    rounded = ((x / scale).round() + zero).clamp(0, 255) - zero
+    by_hand = (
+        rounded.double() @ made.weight.double().T
+    ) * scale * made.weight_scale.double() + made.bias.double()
+    torch.testing.assert_close(made(x).double(), by_hand, rtol=1e-5, atol=1e-5)
+    assert made.weight.dtype == torch.int8
+    # Half a step of the input and of each weight bounds the error.
+    bound = 24 * (
+        0.5 * scale * float(layer.weight.abs().max())
+        + 0.5 * float(made.weight_scale.max()) * float(x.abs().max())
+    )
+    assert float((made(x) - layer(x)).abs().max()) < bound
+
+
+def test_ranges_are_static_so_rows_do_not_feel_their_batch() -> None:
+    torch.manual_seed(2)
+    made = Int8Linear.of(nn.Linear(24, 16), (-3.0, 3.0))
+    x = torch.randn(64, 24)
+    loud = torch.cat([x, 100.0 * x])
+    for size in (1, 2, 17, 64):
+        assert torch.equal(made(x[:size]), made(loud)[:size])
+
+
+def test_calibration_sees_every_layer_and_says_which_it_missed(prior: TrajectoryPrior) -> None:
+    rows, x = torch.as_tensor(features(8)), torch.zeros(8, 2, SPEC.state_dim)
+    seen = observe(prior.network, lambda: Denoiser.bind(prior, rows)(x, 0.5))
+    linear = {name for name, layer in prior.network.named_modules() if isinstance(layer, nn.Linear)}
+    assert set(seen) == linear and all(low <= 0.0 <= high for low, high in seen.values())
+    seen.pop("inner.1")
+    with pytest.raises(ConfigError, match=r"seen must hold the input range of layer 'inner\.1'"):
+        quantise(prior.network, seen)
+
+
+def test_a_quantised_prior_stays_close_and_comes_back_from_its_file(
+    prior: TrajectoryPrior, tmp_path: Path
+) -> None:
+    small = prior.int8([features(32)])
+    assert (prior.precision, small.precision) == ("float32", "int8") and small.dtype == torch.float32
+    x = torch.as_tensor(keyed.normal(keyed.hash_words(9, np.arange(16)), (4, SPEC.state_dim)))
+    rows = torch.as_tensor(features(16, seed=5))
+    exact, rounded = Denoiser.bind(prior, rows)(x, 0.4), Denoiser.bind(small, rows)(x, 0.4)
+    gap = float((exact - rounded).square().mean().sqrt() / exact.square().mean().sqrt())
+    assert 0.0 < gap < 0.05
+    small.save(tmp_path / "small.safetensors")
+    prior.save(tmp_path / "whole.safetensors")
+    again = TrajectoryPrior.load(tmp_path / "small.safetensors")
+    assert again.precision == "int8" and again.card == {"loss": 0.5}
+    assert again.parameters() == prior.parameters()
+    with pytest.raises(ConfigError, match="device must be cpu for the int8 weights 'small.safetensors'"):
+        TrajectoryPrior.load(tmp_path / "small.safetensors", "meta")
+    assert torch.equal(Denoiser.bind(again, rows)(x, 0.4), rounded)
+    with safe_open(tmp_path / "small.safetensors", "pt") as file:
+        assert file.metadata()["format"] == FORMAT_INT8
+        assert file.get_tensor("inner.0.weight").dtype == torch.int8
+    assert (tmp_path / "small.safetensors").stat().st_size < 0.75 * (
+        tmp_path / "whole.safetensors"
+    ).stat().st_size
+
+
+def test_bfloat16_keeps_the_clock_precise(prior: TrajectoryPrior) -> None:
+    half = prior.bfloat16()
+    assert half.precision == "bfloat16" and prior.precision == "float32"
+    x = torch.as_tensor(keyed.normal(keyed.hash_words(9, np.arange(16)), (4, SPEC.state_dim)))
+    rows = torch.as_tensor(features(16))
+    for t in (1.0, 0.37, 0.01):
+        exact, rounded = Denoiser.bind(prior, rows)(x, t), Denoiser.bind(half, rows)(x, t)
+        assert rounded.dtype == torch.float32
+        assert float((exact - rounded).square().mean().sqrt() / exact.square().mean().sqrt()) < 0.02
