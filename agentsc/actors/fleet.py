@@ -23,7 +23,7 @@ from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace, Variant
 from policies.requests import SampleReply, SampleRequest
 
 if TYPE_CHECKING:
-    from policies.service import DiffusionCore
+    from policies.core import DiffusionCore
 
 Floats = NDArray[np.float32]
 
@@ -69,7 +69,7 @@ def make_core(setup: Setup, weights: str | None, device: str, **options: Any) ->
     """
     import torch
 
-    from policies.core import load_core
+    from policies.trajectory.planning import load_core
 
     torch.set_num_threads(1)
     return load_core(setup.vehicle, setup.world.obstacles, {setup.prior: weights}, device, **options)

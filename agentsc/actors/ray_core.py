@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from agentsc.actors.session import load
 
 if TYPE_CHECKING:
-    from policies.service import DiffusionCore
+    from policies.core import DiffusionCore
 
 ray: Any = load()
 
 
 @ray.remote(num_cpus=0)
 class CoreActor:
-    """A thin shell around a `policies.service.DiffusionCore`.
+    """A thin shell around a `policies.core.DiffusionCore`.
 
     Args:
         make: makes the core, in the actor's own process. arguments, options: what it is called with.

@@ -47,7 +47,7 @@ class PriorChoice(Section):
     weights: str | None = Field(description="safetensors file, null for the shipped weights")
     solver: str = Field(description="how samples are drawn, e.g. ddim:eta=0.5, see agentsc list solvers")
     steps: int = Field(ge=1, description="denoising steps of a sample")
-    precision: Literal["float32", "bfloat16"] = Field(description="of the network's forward passes")
+    precision: Literal["float32", "bfloat16", "int8"] = Field(description="of the network's forward passes")
 
     @property
     def sampling(self) -> Tree:

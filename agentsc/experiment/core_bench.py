@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars
     import torch
 
-    from policies.service import DiffusionCore
+    from policies.core import DiffusionCore
 
 SCHEMA = 1
 GOALS = {"in-process": 0.85, "ray": 0.70}

@@ -24,11 +24,11 @@ from envs.scenarios import SCENARIOS
 from envs.world import World
 from policies import rows
 from policies.arrays import ArrayModel
+from policies.core import DiffusionCore
 from policies.diffusion.operators import Mask
 from policies.diffusion.process import Process
 from policies.diffusion.process.cosine import CosineVP
 from policies.requests import ArrayRequest, Observation, SampleRequest
-from policies.service import DiffusionCore
 
 if TYPE_CHECKING:
     from agentsc.experiment.core_bench import CoreBench

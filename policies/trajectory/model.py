@@ -23,19 +23,14 @@ from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance import Term
 from policies.diffusion.guidance.consistency import Neighbourhood, Reconciliation, along, limit_speed
 from policies.diffusion.sampling import guide
-from policies.diffusion.schedule import grid
 from policies.diffusion.solvers import Denoise
-from policies.models import Meter, Model, Precision, autocast, check_keys, check_rows
+from policies.models import Meter, Model, check_keys, check_rows
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Vehicle, feature_count
 from policies.trajectory.prior import Denoiser, TrajectoryPrior
 from policies.trajectory.spline import basis, greville
 
 Floats = NDArray[np.float32]
-
-TIME_POWER = 1.5
-"""Diffusion times get denser towards 0, where narrow passages are settled."""
-
 
 class TrajectoryModel(Model[SampleRequest, SampleReply]):
     """A trajectory prior for one kind of vehicle on one map.
@@ -45,10 +40,10 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
         solver: ``NAME:key=value,…``, see agentsc list solvers. steps: denoising steps.
         warm_time: warm samples join at a diffusion time of at most this.
         stride: ticks between the way-points that guidance looks at.
-        precision: of the network's forward passes. compiled: run the network through ``torch.compile``.
+        compiled: run the network through ``torch.compile``.
 
     Raises:
-        ConfigError: a prior of other splines, fewer than one step, an unknown solver or precision.
+        ConfigError: a prior of other splines, fewer than one step, an unknown solver.
     """
 
     def __init__(
@@ -61,7 +56,6 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
         steps: int = 5,
         warm_time: float = 0.3,
         stride: int = 2,
-        precision: Precision = "float32",
         compiled: bool = False,
     ) -> None:
         points = vehicle.control_points
@@ -71,14 +65,13 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
                 f"got {prior.spec.control_points} (train it again with this architecture)"
             )
         self.device = prior.device
-        self.vehicle, self.prior, self.steps, self.precision = vehicle, prior, steps, precision
+        self.vehicle, self.prior, self.steps = vehicle, prior, steps
         if compiled:
             self.prior = copy(prior)
             self.prior.network = torch.compile(prior.network, dynamic=True)  # type: ignore[assignment]
         self._solver = SOLVERS.parse(solver)
-        self._times = grid(prior.process, steps, "power", power=TIME_POWER)
+        self._times = prior.times(steps)
         self._early = min(next(k for k, t in enumerate(self._times) if t <= warm_time + 1e-6), steps - 1)
-        autocast(self.device, precision)
         self._consistency = GUIDANCE.create("consistency")
         ticks = prior.spec.horizon_ticks
         self._basis = torch.as_tensor(basis(points, ticks + 1)[::stride].copy(), device=self.device)
@@ -135,14 +128,14 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
             array = np.ascontiguousarray(array)
             return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
 
-        with meter.forward(), autocast(device, self.precision):
+        with meter.forward():
             denoiser = Denoiser.bind(self.prior, tensor(context.features))
         frame = _Frame(tensor(context.nominal), tensor(context.axis), context.reach, self.prior.scale)
         hood = None if request.peers is None else self._neighbourhood(request.peers, tensor)
 
         def denoise(x: torch.Tensor, t: float) -> torch.Tensor:
-            with meter.forward(x.shape[0] * x.shape[1]), autocast(device, self.precision):
-                return denoiser(x, t).float()
+            with meter.forward(x.shape[0] * x.shape[1]):
+                return denoiser(x, t)
 
         guided: Denoise = denoise
         if hood is not None:

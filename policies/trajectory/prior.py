@@ -33,6 +33,9 @@ from policies.trajectory.context import feature_count
 FORMAT = "agentsc-trajectory-prior/1"
 FORMAT_INT8 = "agentsc-trajectory-prior-int8/1"
 TIME_POWER = 1.5
+"""Diffusion times get denser towards 0, where narrow passages are settled."""
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""Where shipped priors are."""
 Precision = Literal["float32", "bfloat16", "int8"]
 _FLOAT_LAYERS = ("encoder.0", "entry", "exit")
 """What int8 leaves alone: raw conditions lose too much by one scale, states are too narrow to gain."""

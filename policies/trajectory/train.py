@@ -15,11 +15,10 @@ import torch
 
 from envs import keyed
 from envs.errors import ConfigError
-from policies.core import WEIGHTS
 from policies.trajectory.demonstrations import FAMILIES, Demonstrations, generate
 from policies.trajectory.evaluate import evaluate
 from policies.trajectory.presets import PRIORS, Preset
-from policies.trajectory.prior import TrajectoryPrior
+from policies.trajectory.prior import WEIGHTS, TrajectoryPrior
 from policies.trajectory.recipes import Recipe
 
 Progress = Callable[[str, int, int, dict[str, float]], None]

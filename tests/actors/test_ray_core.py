@@ -23,8 +23,8 @@ def make_core(slow_s: float = 0.0) -> Any:
     import torch
 
     from policies.arrays import ArrayModel
+    from policies.core import DiffusionCore
     from policies.diffusion.process.cosine import CosineVP
-    from policies.service import DiffusionCore
 
     def calm(x: torch.Tensor, t: float) -> torch.Tensor:
         time.sleep(slow_s)

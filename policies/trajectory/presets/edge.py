@@ -29,9 +29,8 @@ class Edge(Preset):
     teacher_steps: int = Field(8, ge=2, description="steps of the teacher on its grid")
 
     def recipe(self, data: Demonstrations, device: str) -> Recipe:
-        from policies.core import WEIGHTS
         from policies.diffusion.distillation import DISTILLATIONS
-        from policies.trajectory.prior import TrajectoryPrior
+        from policies.trajectory.prior import WEIGHTS, TrajectoryPrior
         from policies.trajectory.recipes.distilling import Distilling
 
         options = {"teacher_steps": self.teacher_steps}
