@@ -15,7 +15,7 @@ from agentsc.experiment.suites import SUITES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PUBLISHED = sorted(path.parent.name for path in RESULTS.glob("*/rows.parquet"))
+PUBLISHED = sorted(path.parent.name for path in RESULTS.glob("*/suite.yaml"))
 
 
 def script(name: str) -> ModuleType:

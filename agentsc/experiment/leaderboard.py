@@ -31,7 +31,8 @@ def leaderboard(results: Path | str, out: Path | str | None = None) -> Path:
         ConfigError: there is no benchmark in the folder, or the page cannot be written.
     """
     folder = Path(results)
-    found = sorted(path.parent for path in folder.glob("*/rows.parquet")) if folder.is_dir() else []
+    suites = sorted(path.parent for path in folder.glob("*/suite.yaml")) if folder.is_dir() else []
+    found = [each for each in suites if (each / "rows.parquet").is_file()]
     if not found:
         raise ConfigError(f"results must be a folder of benchmark folders, got {str(results)!r} with none")
     page = Path(out) if out is not None else folder / "README.md"

@@ -1,8 +1,8 @@
-"""The prior that fits on a vehicle."""
+"""The first prior, of the size of `region`."""
 
 from policies.trajectory.presets import PRIORS, Preset
 
 
 @PRIORS.register("edge-prior")
 class EdgePrior(Preset):
-    """Trajectory prior for on-board use: 12 control points, residual MLP, five DDIM steps."""
+    """First trajectory prior, of region's size; the default, and what the published suites were run with."""
