@@ -180,7 +180,8 @@ class DiffusionCore:
     def _check(self, request: Any) -> None:
         if request.model not in self.models:
             raise unknown_name("model", request.model, self.models)
-        self.models[request.model].check(request)
+        with np.errstate(all="ignore"):  # numbers that are not finite are told of in words
+            self.models[request.model].check(request)
 
     def _serve(self, name: str, tickets: Sequence[Ticket]) -> None:
         """One group of requests that can ride together."""

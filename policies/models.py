@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
@@ -154,6 +155,8 @@ def check_rows(name: str, values: Any, batch: int, shape: tuple[int, ...] | None
     if len(values) != batch or (shape is not None and values.shape[1:] != shape):
         wanted = f"[{batch}, …]" if shape is None else str([batch, *shape])
         raise ConfigError(f"{name} must have shape {wanted}, got {list(values.shape)} (a row per key)")
-    if not np.isfinite(values).all():
+    # A sum of squares is finite only if all numbers are, and is much cheaper; it may overflow where they do not.
+    flat = values.reshape(-1)
+    if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():
         row = int(np.flatnonzero(~np.isfinite(values.reshape(batch, -1)).all(1))[0])
         raise ConfigError(f"{name} must be finite, got NaN or inf in row {row}")

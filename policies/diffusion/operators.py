@@ -126,12 +126,11 @@ class Mask(Linear):
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1:] != self.keep.shape:
             raise ValueError(f"mask is for rows of shape {tuple(self.keep.shape)}")
-        return x.flatten(1)[:, self._places]
+        return x.flatten(1).index_select(1, self._places)
 
     def adjoint(self, u: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         spread = u.new_zeros(len(u), self.keep.numel())
-        spread[:, self._places] = u
-        return spread.reshape(x.shape)
+        return spread.index_copy_(1, self._places, u).reshape(x.shape)
 
     def solve(self, residual: torch.Tensor, variance: float, noise: float) -> torch.Tensor:
         return residual / (variance + noise**2)

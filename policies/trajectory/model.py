@@ -21,7 +21,7 @@ from envs.geometry import Obstacles
 from policies import rows
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance import Term
-from policies.diffusion.guidance.consistency import Neighbourhood, Reconciliation, along, limit_speed
+from policies.diffusion.guidance.consistency import Neighbourhood, Reconciliation, limit_speed
 from policies.diffusion.sampling import guide
 from policies.diffusion.solvers import Denoise
 from policies.models import Meter, Model, check_keys, check_rows
@@ -115,7 +115,11 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
     def join(self, requests: Sequence[SampleRequest]) -> SampleRequest:
         if len(requests) == 1:
             return requests[0]
-        return rows.stack([replace(r, temperature=_each(r.temperature, len(r.keys))) for r in requests])
+        each = [
+            r if np.ndim(r.temperature) else replace(r, temperature=_each(r.temperature, len(r.keys)))
+            for r in requests
+        ]
+        return rows.stack(each)
 
     def sample(self, request: SampleRequest, meter: Meter) -> SampleReply:
         with torch.no_grad() if self._consistency.needs_gradient else torch.inference_mode():
@@ -173,7 +177,7 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
         control = limit_speed(frame.decode(x), self._speed)
         cost = None
         if hood is not None:
-            cost = self._consistency.cost(along(hood.basis, control), hood, walls=False)[0].cpu().numpy()
+            cost = self._consistency.cost(hood.way(control), hood, walls=False)[0].cpu().numpy()
         return SampleReply(control.cpu().numpy(), cost)
 
     def _neighbourhood(self, peers: Peers, tensor: Callable[[Any], torch.Tensor]) -> Neighbourhood:

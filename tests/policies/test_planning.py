@@ -18,7 +18,7 @@ from envs.navigation import NavigationGrid
 from policies.core import DiffusionCore
 from policies.diffusion import GUIDANCE
 from policies.diffusion.guidance import consistency
-from policies.diffusion.guidance.consistency import Neighbourhood, along
+from policies.diffusion.guidance.consistency import Neighbourhood
 from policies.requests import Peers, SampleReply, SampleRequest
 from policies.trajectory.context import Context, Vehicle, build, feature_count
 from policies.trajectory.planning import load_core, planning_core, with_precision
@@ -244,10 +244,10 @@ def test_repeated_guidance_settles_clear_of_everything_and_keeps_the_start() -> 
         clearance=torch.full((2,), 0.06), step=0.05 * VEHICLE.reach, speed=torch.full((P - 1,), 0.3),
     )  # fmt: skip
     term = GUIDANCE.create("consistency")
-    costs = [float(term.cost(along(hood.basis, control), hood)[0].max())]
+    costs = [float(term.cost(hood.way(control), hood)[0].max())]
     for _ in range(40):
         control = term.apply(control, 0.3, hood)
-        costs.append(float(term.cost(along(hood.basis, control), hood)[0].max()))
+        costs.append(float(term.cost(hood.way(control), hood)[0].max()))
     assert costs[-1] < 0.05 * costs[0] and costs[-1] <= costs[5]
     torch.testing.assert_close(control[..., 0, :], torch.tensor(points[0]).expand(2, 3, 2))
     way = (basis(P, H + 1)[::2] @ control.numpy())[0, 0]

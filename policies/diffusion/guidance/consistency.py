@@ -49,6 +49,22 @@ class Neighbourhood:
     step: float
     speed: torch.Tensor
 
+    def way(self, control: torch.Tensor) -> torch.Tensor:
+        """Way-points [..., waypoint, 2] of control points [..., P, 2]."""
+        return _times(control, self._outward)
+
+    def carry(self, push: torch.Tensor) -> torch.Tensor:
+        """Pushes on way-points [..., waypoint, 2] shared out to control points [..., P, 2]."""
+        return _times(push, self._inward)
+
+    @cached_property
+    def _outward(self) -> torch.Tensor:
+        return _side_by_side(self.basis)
+
+    @cached_property
+    def _inward(self) -> torch.Tensor:
+        return _side_by_side(self.basis.T / self.basis.sum(0)[:, None].clamp_min(1e-6))
+
     @cached_property
     def plain(self) -> tuple[np.ndarray, ...]:
         """Discs, radii, weights, and the corners [agents, disc, 2, 2] of where a disc charges, as numpy arrays."""
@@ -107,15 +123,14 @@ class Consistency(Guidance):
             sigma: noise level of the state it came from, in [0, 1].
             problem: what to keep clear of.
         """
-        carry = problem.basis.T / problem.basis.sum(0)[:, None].clamp_min(1e-6)
         eta = max(self.eta * sigma / (sigma + 0.1), 0.25)
         # Early estimates are blurred: one correction for peers then; walls and care as they settle.
         settled = sigma <= 0.4
         for _ in range(self.inner_steps if settled else 1):
-            _, push = self.cost(along(problem.basis, control), problem, walls=settled)
+            _, push = self.cost(problem.way(control), problem, walls=settled)
             length = torch.hypot(push[..., 0], push[..., 1])[..., None]
             push = push * (eta * problem.step / length.clamp_min(problem.step))
-            moved = along(carry, push)
+            moved = problem.carry(push)
             moved[..., 0, :] = 0.0
             control = control + moved
         return limit_speed(control, problem.speed)
@@ -175,13 +190,17 @@ class Consistency(Guidance):
         return torch.from_numpy(cost), torch.from_numpy(push)
 
 
-def along(rows: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """``rows`` [n, m] applied to ``vectors`` [..., m, 2] → [..., n, 2], as one matrix product for all.
+def _side_by_side(rows: torch.Tensor) -> torch.Tensor:
+    """``rows`` [n, m] for vectors whose x and y stay side by side: (rows ⊗ identity)ᵀ, [2m, 2n].
 
-    x and y stay side by side (rows ⊗ identity): half of the products are with zero, but nothing is transposed.
+    Half of the products are with zero, but it is one matrix product for all and nothing is transposed.
     """
-    each = torch.kron(rows.T.contiguous(), torch.eye(2, dtype=rows.dtype, device=rows.device))
-    return (vectors.flatten(-2) @ each).unflatten(-1, (-1, 2))
+    return torch.kron(rows.T.contiguous(), torch.eye(2, dtype=rows.dtype, device=rows.device))
+
+
+def _times(vectors: torch.Tensor, doubled: torch.Tensor) -> torch.Tensor:
+    """Rows applied to ``vectors`` [..., m, 2] → [..., n, 2]."""
+    return (vectors.flatten(-2) @ doubled).unflatten(-1, (-1, 2))
 
 
 def limit_speed(control: torch.Tensor, speed: torch.Tensor) -> torch.Tensor:
