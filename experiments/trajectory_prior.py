@@ -250,7 +250,9 @@ def verdict(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|",
     ]
     chosen = [find(rows, "edge", "ddim", k, precision=p) for k in (1, 2) for p in ("float32", "int8")]
-    chosen += [find(rows, "region", "ddim", k) for k in (1, 2, 5)] + [base]
+    chosen += [find(rows, "region", "ddim", k) for k in (1, 2, 5, 50)]
+    if any(row["prior"] == "cloud" for row in rows):
+        chosen += [find(rows, "cloud", "ddim", k) for k in (5, 50)]
     for row in chosen:
         label = f"{row['prior']}, {row['solver']}, {row['steps']}, {row['precision']}"
         share = f"1/{base['core_ms'] / row['core_ms']:.1f}"
