@@ -82,6 +82,7 @@ def list_(
     if json:
         _emit(found[kind] if kind else found)
         return
+    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
@@ -95,7 +96,7 @@ def list_(
             table.add_column(column, no_wrap=column == "name", style="bold" if column == "name" else "")
         for row in rows:
             parameters = ", ".join(_parameter(key, facts) for key, facts in row["parameters"].items())
-            table.add_row(row["name"], row["description"], parameters)
+            table.add_row(*(escape(cell) for cell in (row["name"], row["description"], parameters)))
         console.print(table)
         console.print()
 

@@ -97,6 +97,8 @@ def test_list_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("list", "links") == 0
     out = capsys.readouterr().out
     assert "erasure" in out and "erasure probability" not in out
+    assert call("list", "solvers") == 0  # brackets in a formula are not markup
+    assert "[f x − g² ∇log p_t]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
