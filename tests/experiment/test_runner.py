@@ -93,9 +93,9 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(*args)
             kept.append(self)
 
-        def transmit(self, packets: Any, clock: int) -> None:
+        def transmit(self, packets: Any, clock: int, position: Any = None) -> None:
             offered.append((len(packets.lane), int(packets.bits.sum())))
-            super().transmit(packets, clock)
+            super().transmit(packets, clock, position)
 
     monkeypatch.setattr("agentsc.experiment.runner.Medium", Watched)
     log = log_of()

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from agentsc.links.medium import AgeOfInformation, Deliveries, Medium, Packets
+from agentsc.links.age import AgeOfInformation
+from agentsc.links.medium import Deliveries, Medium, Packets
 
 SIGMAS = 4.5
 """Half-width of confidence intervals; two-sided 7e-6, and every draw is keyed, so never flaky."""
