@@ -192,7 +192,7 @@ class Medium:
         if not parts:
             none = np.zeros(0)
             return Transmissions(
-                NO_INTS, NO_INTS, NO_INTS, none, none, np.zeros(0, bool), NO_INTS, np.zeros((0, 0), np.uint8)
+                NO_INTS, NO_INTS, NO_INTS, none, none, np.zeros(0, bool), NO_INTS, np.zeros((0, 1), np.uint8)
             )
         if len(parts) == 1:
             return parts[0]

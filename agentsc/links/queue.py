@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
+_SAME_S = 1e-9
+"""Times no further apart are the same, computed along two ways."""
+
 
 class Held(NamedTuple):
     """Packets at one point of their way, at most one per sender.
@@ -85,7 +88,7 @@ class SenderQueue:
         until = np.full(len(self._free_s), -np.inf)
         until[who] = packets.at_s
         left = self._serve(until)
-        waits = self._free_s[who] > packets.at_s
+        waits = self._free_s[who] > packets.at_s + _SAME_S
         if not waits.all():
             left.append(self._send(packets.take(~waits)))
         return left, (self._enqueue(packets.take(waits)) if waits.any() else None)
@@ -106,7 +109,7 @@ class SenderQueue:
         while self._waiting is not None:
             who = self._who(self._waiting)
             head = np.append(True, who[1:] != who[:-1])
-            head &= self._free_s[who] <= until_s[who]
+            head &= self._free_s[who] <= until_s[who] + _SAME_S
             if not head.any():
                 break
             left.append(self._send(self._waiting.take(head)))

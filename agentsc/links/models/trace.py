@@ -55,10 +55,10 @@ class Trace(LinkModel):
     def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
         which = self._which(hop, draw)
         period = np.array([series.period_s for series in self._series])[which]
-        turns = hop.sent_s[hop.packet] / period
+        at = hop.sent_s[hop.packet]
         if self.start != "zero":
-            turns += uniform(draw.pair if self.start == "pair" else draw.lane)
-        at = (turns - np.floor(turns)) * period
+            at = at + uniform(draw.pair if self.start == "pair" else draw.lane) * period
+        at = at - np.floor(at / period) * period
         loss, delay = np.empty(len(hop)), np.empty(len(hop))
         for number, series in enumerate(self._series):
             mine = slice(None) if len(self._series) == 1 else np.flatnonzero(which == number)
