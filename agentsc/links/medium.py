@@ -104,6 +104,7 @@ class Medium:
         self._position: Positions | None = None
         self._carried: list[_Carried] = []
         self._dropped: list[Held] = []
+        self._ended = True
         self.books = Books(self.links, lanes)
         self.packets = np.zeros((lanes, agents), np.int64)
         self.bits = np.zeros((lanes, agents), np.int64)
@@ -154,7 +155,8 @@ class Medium:
         Raises:
             ValueError: an agent sends twice in one round, or a link needs positions.
         """
-        self._carried, self._dropped, self._position = [], [], position
+        self._begin(ends=True)
+        self._position = position
         count = len(packets.lane)
         if count == 0:
             return
@@ -176,6 +178,7 @@ class Medium:
     def deliver(self, clock: int) -> Deliveries:
         """Everything that has arrived by the start of round ``clock`` and was not handed over before."""
         if self._queues:
+            self._begin(ends=False)
             self._advance([], clock)
         found = self._flights.land(clock)
         if len(found):
@@ -186,7 +189,7 @@ class Medium:
         return found
 
     def transmissions(self, lane: int) -> Transmissions:
-        """What has become of a lane's packets since the last `transmit` began, for recordings."""
+        """What has become of a lane's packets since the `transmit` before the last one, for recordings."""
         parts = [self._shown(carried, lane) for carried in self._carried]
         parts += [self._shown_dropped(held, lane) for held in self._dropped]
         if not parts:
@@ -201,6 +204,12 @@ class Medium:
         width = max(part.data.shape[1] for part in parts)
         parts = [p._replace(data=np.pad(p.data, ((0, 0), (0, width - p.data.shape[1])))) for p in parts]
         return Transmissions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _begin(self, ends: bool) -> None:
+        """Forget what was decided before the last `transmit` ended; ``ends``: this one is a `transmit`."""
+        if self._ended:
+            self._carried, self._dropped = [], []
+        self._ended = ends
 
     def _shown(self, carried: _Carried, lane: int) -> Transmissions:
         hop = carried.hop
