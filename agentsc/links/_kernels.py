@@ -53,8 +53,7 @@ def in_range(
             the columns of one lane's grid after another, with an empty border around each grid.
         column: cells in a column. member: [L A], agents (numbered within their lane) sorted by cell.
         begin: [cells + 1], where each cell begins in ``member``.
-        count: [K]; how many each packet has. packet, receiver: filled in order if there is room for all, and
-            left alone when empty.
+        count: [K]; how many each packet has. packet, receiver: filled in order as long as there is room.
     """
     n = 0
     for k in range(lane.shape[0]):

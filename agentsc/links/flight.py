@@ -145,14 +145,18 @@ class Flights:
         if not isinstance(flight.arrival_s, float):
             return self._mixed([flight])
         sent, agents = flight.sent, self.agents
+        lane, sender = sent.lane[flight.packet], sent.sender[flight.packet]
+        inbox = lane * np.int64(agents) + flight.receiver
         # All arrived together, so the order is that of (lane, receiver, sender), which is one integer.
-        key = (sent.lane.astype(np.int64) * agents**2 + sent.sender)[flight.packet]
-        key += flight.receiver * np.int64(agents)
-        order = _order(key, self.lanes * agents**2)
+        top = self.lanes * agents**2
+        if top <= 8 * len(inbox):
+            order: NDArray[np.integer] = _dense_order(inbox * agents + sender, top)
+        else:
+            order = self._arrivals(inbox, np.zeros(len(inbox)), sender)
         packet = flight.packet[order]
         return Deliveries(
-            lane=sent.lane[packet].astype(np.int32, copy=False),
-            sender=sent.sender[packet].astype(np.int32, copy=False),
+            lane=lane[order],
+            sender=sender[order],
             receiver=flight.receiver[order],
             sent_clock=np.full(len(order), flight.launched, np.int32),
             arrival_s=np.full(len(order), flight.arrival_s),
@@ -166,9 +170,9 @@ class Flights:
         first = np.cumsum([0, *(len(f.sent.lane) for f in flights)], dtype=np.int32)
         packet = _join([f.packet + start for f, start in zip(flights, first, strict=False)])
         receiver = _join([f.receiver for f in flights])
-        lane = _join([f.sent.lane for f in flights])[packet].astype(np.int32, copy=False)
-        sender = _join([f.sent.sender for f in flights])[packet].astype(np.int32, copy=False)
-        sent_clock = _join([f.sent.clock for f in flights])[packet].astype(np.int32, copy=False)
+        lane = _join([f.sent.lane for f in flights])[packet]
+        sender = _join([f.sent.sender for f in flights])[packet]
+        sent_clock = _join([f.sent.clock for f in flights])[packet]
         arrival = _join([np.broadcast_to(f.arrival_s, len(f.packet)) for f in flights])
         order = self._arrivals(lane * np.int64(self.agents) + receiver, arrival, sender)
         return Deliveries(
@@ -182,7 +186,7 @@ class Flights:
             payload_bits=_join([f.sent.bits for f in flights]),
         )
 
-    def _arrivals(self, inbox: NDArray[np.int64], arrival: Doubles, sender: Ints) -> NDArray[np.int64]:
+    def _arrivals(self, inbox: NDArray[np.int64], arrival: Doubles, sender: Ints) -> NDArray[np.integer]:
         """The order by (inbox, arrival, sender); equals, which are one sender's packets, stay in order."""
         from agentsc.links import _kernels
 
@@ -203,10 +207,8 @@ def _stack(parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return _join([np.pad(p, ((0, 0), (0, width - p.shape[1]))) if p.shape[1] < width else p for p in parts])
 
 
-def _order(key: NDArray[np.integer], top: int) -> NDArray[np.integer]:
-    """The order that sorts distinct keys below ``top``: by counting where that is denser than sorting."""
-    if top > 8 * len(key):
-        return np.argsort(key)
+def _dense_order(key: NDArray[np.int64], top: int) -> NDArray[np.int32]:
+    """The order that sorts distinct keys below ``top``, by counting: for keys that are dense."""
     place = np.full(top, -1, np.int32)
     place[key] = np.arange(len(key), dtype=np.int32)
     return np.asarray(place[place >= 0])

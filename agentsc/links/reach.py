@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from agentsc.links.hop import Ints, Pairs
 
+_ROOM = 32
+"""Neighbours of a packet, on average, that a first pass has room for; with more of them there is a second."""
+
 
 def everyone(sender: Ints, agents: int) -> Pairs:
     """All other agents of every packet's lane.
@@ -46,13 +49,15 @@ def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: flo
     np.cumsum(np.bincount(cell.ravel(), minlength=len(begin) - 1), out=begin[1:])
     member = np.argsort(cell.ravel(), kind="stable") % agents
     count = np.empty(len(lane), np.int64)
-    room = np.empty(0, np.int32)
     grid = (lane, sender, spot, metres * metres, cell, column, member, begin, count)
-    _kernels.in_range(*grid, room, room)
-    total = int(count.sum())
-    pairs = Pairs(np.empty(total, np.int32), np.empty(total, np.int32))
-    _kernels.in_range(*grid, *pairs)
-    return pairs
+    room = _ROOM * len(lane)
+    while True:
+        packet, receiver = np.empty(room, np.int32), np.empty(room, np.int32)
+        _kernels.in_range(*grid, packet, receiver)
+        total = int(count.sum())
+        if total <= room:
+            return Pairs(packet[:total], receiver[:total])
+        room = total
 
 
 def both(one: Pairs, other: Pairs, agents: int) -> Pairs:

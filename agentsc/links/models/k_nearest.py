@@ -29,7 +29,8 @@ class KNearest(LinkModel):
         for own in np.unique(lane).tolist():  # lanes, not packets: a tree serves all of its lane
             mine = np.flatnonzero(lane == own)
             who = sender[mine]
-            near = cKDTree(position[own]).query(position[own, who], k=np.arange(1, reached + 2))[1]
+            tree = cKDTree(position[own], balanced_tree=False, compact_nodes=False)  # asked once per agent
+            near = tree.query(position[own, who], k=np.arange(1, reached + 2))[1]
             # Usually the sender is its own nearest; at one spot with others it may come later, or not at all.
             strange = near != who[:, None]
             strange[strange.all(1), -1] = False
