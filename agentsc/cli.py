@@ -143,10 +143,12 @@ def run(
 
 
 def _print_summary(result: RunResult) -> None:
-    from agentsc.experiment.table import summary_table, timing_line
+    from agentsc.experiment.table import radio_table, summary_table, timing_line
 
     console = _console()
     console.print(summary_table(result.data, width=console.width))
+    if (books := radio_table(result.data)) is not None:
+        console.print(books)
     lines = [timing_line(result.data), f"digest {result.digest}", f"run folder {result.folder}"]
     if result.film is not None:
         lines.append(f"film {result.film}")

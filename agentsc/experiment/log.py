@@ -67,6 +67,8 @@ class RunLog:
         of a belief's samples. belief_cover_sum: float64 [L], truths inside the 90 % region.
         belief_count: int64 [L], beliefs scored.
         adherence: float64 [L], share of motion that follows the map's pattern; None without one.
+        radio: name → [L], what became of packets at their receivers and what they were made of: columns of
+        ``episodes.parquet``. link_losses: reason → count over all lanes, for every link of the specification.
         v_max: m/s, for the times of trips; None leaves them out.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
@@ -104,6 +106,8 @@ class RunLog:
     belief_cover_sum: Doubles | None = None
     belief_count: Counts | None = None
     adherence: Doubles | None = None
+    radio: dict[str, Counts | Doubles] = field(default_factory=dict)
+    link_losses: list[dict[str, int]] = field(default_factory=list)
     v_max: float | None = None
     wall_s: float = 0.0
     network_s: float | None = None

@@ -43,7 +43,7 @@ DESCRIPTIONS: dict[str, str] = {
     "bits_per_agent_s": "offered to the radio, headers included",
     "packets_per_agent_s": "offered to the radio",
     "silent_fraction": "agent-rounds without a packet",
-    "packet_error_rate": "packet × receiver pairs lost",
+    "packet_error_rate": "packets and copies × receivers lost",
     "age_of_information_s": "of the newest packet held of a peer",
     "rounds_per_commit": "from proposal to commit",
     "grant_ratio": "grants given over grants asked",
@@ -168,13 +168,14 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     if found["min_separation_m"]["n"]:
         found["min_separation_m"]["min"] = float(np.nanmin(separation))
 
-    def counted(name: str, top: str, bottom: str | None, why: str) -> None:
-        """``top`` over ``bottom`` (or over agent-seconds), null where a counter was not kept."""
+    def counted(name: str, top: str, bottom: str | None, why: str, more: Doubles | float = 0.0) -> None:
+        """``top`` over ``bottom`` (or agent-seconds) plus ``more``, null where a counter was not kept."""
         for counter in (top, bottom):
             if counter is not None and lanes.missing(counter):
                 found[name] = unmeasured(f"the protocol keeps no count of {counter.replace('_', ' ')}")
                 return
-        found[name] = ratio(lanes.numbers(top), agent_s if bottom is None else lanes.numbers(bottom), why)
+        whole = agent_s if bottom is None else lanes.numbers(bottom)
+        found[name] = ratio(lanes.numbers(top), whole + more, why)
 
     counted("bits_per_agent_s", "bits", None, no_time)
     counted("packets_per_agent_s", "packets", None, no_time)
@@ -183,7 +184,8 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     else:
         silent = lanes.numbers("silent_rounds")
         found["silent_fraction"] = ratio(silent, silent + lanes.numbers("speaking_rounds"), "no round was run")
-    counted("packet_error_rate", "lost", "decisions", "no packet had a receiver")
+    copies = np.nan_to_num(lanes.numbers("duplicated"))  # rows of earlier versions have none
+    counted("packet_error_rate", "lost", "decisions", "no packet had a receiver", more=copies)
     counted("age_of_information_s", "age_sum", "age_count", "no agent ever heard of a peer")
     counted("rounds_per_commit", "commit_rounds", "commits", "no plan was committed")
     counted("grant_ratio", "grants_given", "grants_asked", "no grant was asked for")
@@ -206,6 +208,24 @@ def timing(log: RunLog) -> dict[str, float | None]:
         "network_s": None if log.network_s is None else float(log.network_s),
         "round_ms_p50": None if low is None else float(low),
         "round_ms_p95": None if high is None else float(high),
+    }
+
+
+def radio(log: RunLog) -> dict[str, Any] | None:
+    """What became of all lanes' packets, packet × receiver: ``offered + duplicated = delivered + lost + in_flight``.
+
+    Returns:
+        Counts; ``lost`` by reason, and ``lost_by_link`` by reason for each link of the specification. None if
+        the run kept no such books.
+    """
+    if log.decisions is None or "delivered" not in log.radio:
+        return None
+    sums = {name: count.sum().item() for name, count in log.radio.items()}
+    return {
+        "offered": int(log.decisions.sum()),
+        **{name: sums[name] for name in ("duplicated", "delivered", "in_flight")},
+        "lost": {name.removeprefix("lost_"): n for name, n in sums.items() if name.startswith("lost_")},
+        "lost_by_link": log.link_losses,
     }
 
 
@@ -241,6 +261,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
         for counter in COUNTERS:
             kept = getattr(log, counter)
             row[counter] = None if kept is None else kept[lane].sum().item()
+        row |= {name: kept[lane].item() for name, kept in log.radio.items()}
         row["digest"] = log.lane_digest(lane).hex()
         rows.append(row)
     return rows

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agentsc.catalog import installed
 from agentsc.experiment.config import RunConfig, defaults, resolve
 from agentsc.experiment.log import ProgressCallback, RunLog
-from agentsc.experiment.metrics import lane_rows, metrics, timing
+from agentsc.experiment.metrics import lane_rows, metrics, radio, timing
 from agentsc.experiment.store import RunFolder, claim
 from agentsc.experiment.versions import versions
 from agentsc.intent.fields import MAX_AGENTS, MAX_ROUNDS
@@ -289,6 +289,7 @@ def result_object(
         "config": config.tree(),
         "digest": log.digest(),
         "metrics": metrics(rows),
+        "radio": radio(log),
         "timing": timing(log),
         "lanes": [{key: row[key] for key in kept} for row in rows],
         "out": str(out),

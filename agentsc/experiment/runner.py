@@ -16,7 +16,9 @@ from agentsc.actors.fleet import Fleet, LocalFleet
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
 from agentsc.intent.fields import MAX_ROUNDS
-from agentsc.links.medium import AgeOfInformation, Medium, Packets
+from agentsc.links.age import AgeOfInformation
+from agentsc.links.framing import overhead_bits
+from agentsc.links.medium import Medium, Packets
 from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
 from agentsc.view.recording import PACKET, Sink, packet_rows
 from envs.arena import Arena, Step
@@ -91,6 +93,7 @@ class _Run:
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
         self.spoke = np.zeros(world.lanes, np.int64)
+        self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
         self.beliefs: list[Beliefs] = []
         self.shown: dict[tuple[int, int], tuple[int, NDArray[np.float32]]] = {}
         self.round_ms: list[float] = []
@@ -156,22 +159,31 @@ class _Run:
             packets = self.fleet.round(inbox, clock, deciding=number == 0)
             if number == 0:
                 self.round_ms.append(1e3 * (time.perf_counter() - began))
-            self.medium.transmit(packets, clock)
-            self.spoke += np.bincount(packets.lane, minlength=len(self.spoke))
+            self.medium.transmit(packets, clock, self.arena.position)
+            self._count(packets)
             if self.sinks:
                 sent += [(clock, packets)]
-                self._keep_transmissions(clock, packets)
+                self._keep_transmissions(clock)
         if self.sinks or tick % 8 == 0:
             self._note_beliefs()
         return sent
 
-    def _keep_transmissions(self, clock: int, packets: Packets) -> None:
+    def _count(self, packets: Packets) -> None:
+        """Who spoke, and how much of it was not payload."""
+        lanes = len(self.spoke)
+        self.spoke += np.bincount(packets.lane, minlength=lanes)
+        if len(packets.lane):
+            header, crc = overhead_bits(packets.data)
+            self.header_bits += np.bincount(packets.lane, weights=header, minlength=lanes).astype(np.int64)
+            self.crc_bits += np.bincount(packets.lane, weights=crc, minlength=lanes).astype(np.int64)
+
+    def _keep_transmissions(self, clock: int) -> None:
         if clock % self.rounds == 0:
             self.flown: dict[int, list[NDArray]] = {lane: [] for lane in self.sinks}
         for lane in self.sinks:
             flown = self.medium.transmissions(lane)
             if len(flown.packet):
-                sections = packets.data[flown.packet, 0] >> 4
+                sections = flown.data[flown.packet, 0] >> 4
                 self.flown[lane].append(
                     packet_rows(
                         tick=clock // self.rounds,
@@ -271,6 +283,8 @@ class _Run:
         self.age_sum[self.active], self.age_count[self.active] = area[self.active], span[self.active]
         log.packets, log.bits = medium.packets, medium.bits
         log.decisions, log.lost = medium.decisions, medium.lost
+        log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
+        log.link_losses = medium.books.by_link
         log.speaking_rounds = self.spoke
         log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
         if medium.decisions.any():

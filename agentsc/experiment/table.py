@@ -60,6 +60,31 @@ def summary_table(result: Mapping[str, Any], *, width: int = WIDTH) -> Table:
     return table
 
 
+def radio_table(result: Mapping[str, Any]) -> Table | None:
+    """What became of packets at their receivers, if anything but delivery happened to any.
+
+    Args:
+        result: the object that ``--json`` prints.
+    """
+    books = result.get("radio")
+    if not books or not (books["duplicated"] or any(books["lost"].values())):
+        return None
+    table = Table(
+        title="packets at receivers", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("")
+    table.add_column("number", justify="right")
+    table.add_column("share", justify="right")
+    whole = books["offered"] + books["duplicated"]
+    rows = {"offered": books["offered"], "copies": books["duplicated"], "delivered": books["delivered"]}
+    rows |= {f"lost: {reason}": count for reason, count in books["lost"].items()}
+    rows |= {"in flight at the end": books["in_flight"]}
+    for name, count in rows.items():
+        if count or name in ("offered", "delivered"):
+            table.add_row(name, str(count), f"{100 * count / whole:.2f} %")
+    return table
+
+
 def timing_line(result: Mapping[str, Any]) -> str:
     """Where the time went."""
     timing = result["timing"]
@@ -75,6 +100,8 @@ def summary_text(result: Mapping[str, Any]) -> str:
     """The table as plain text, for ``summary.txt``."""
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
     console.print(summary_table(result))
+    if (books := radio_table(result)) is not None:
+        console.print(books)
     console.print(timing_line(result), highlight=False)
     console.print(f"digest {result['digest']}", highlight=False)
     assert isinstance(console.file, io.StringIO)

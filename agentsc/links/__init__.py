@@ -1,74 +1,83 @@
 """Radio links: what happens to one packet on its way from one agent to one other.
 
 A link is a plug-in in ``agentsc/links/models``. Links compose with ``+``: a packet gets through
-if every link lets it through, and its delays add up.
+if every link lets it through, and its delays add up. ``docs/links.md`` describes them all.
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsc.links.hop import Draw, Hop, Ints, Keys, Mask, Pairs, happens, uniform
+from agentsc.links.queue import SenderQueue
 from envs.registry import Plugin, Registry, parse_spec
-
-Keys = NDArray[np.uint64]
 
 LINKS = Registry("links", "agentsc.links.models")
 
 
-class LinkModel(Plugin):
-    """Base of every link: pure functions of the packets' random keys and the pairs' states."""
+class Effect(NamedTuple):
+    """What one link does to the N rows of a `Hop`.
 
-    @property
-    def random(self) -> bool:
-        """Whether it looks at the keys at all; if not, none are drawn for it."""
-        return True
+    Attributes:
+        lost: reason → bool [N], which packets it loses; the reasons are those that the link declares.
+        delay_s: seconds that it adds, [N] or one number for all.
+        state: [N], of the pairs, after these packets; None for a link without memory.
+        copied: rows of which the receiver gets one more copy, in ascending order.
+        copy_delay_s: seconds by which those copies come after their packets, one each.
+    """
+
+    lost: Mapping[str, Mask] = {}
+    delay_s: NDArray[np.float64] | float = 0.0
+    state: NDArray | None = None
+    copied: NDArray[np.integer] | None = None
+    copy_delay_s: NDArray[np.float64] | float = 0.0
+
+
+class LinkModel(Plugin):
+    """Base of every link: pure functions of what a hop holds, the packets' keys and the pairs' states."""
+
+    reasons: ClassVar[tuple[str, ...]] = ()
+    """Why it loses packets, as they are counted: columns ``lost_<reason>``."""
+
+    restricts: ClassVar[bool] = False
+    """Whether it decides who can hear whom at all; if so, `audience` is asked before anything else happens."""
 
     omits: ClassVar[tuple[str, ...]] = (
-        "distance, obstacles, fading and interference: loss does not depend on where agents are",
-        "airtime and contention: a packet of any length fits into its round",
+        "obstacles, fading and interference: a radio's surroundings do not change what it receives",
+        "contention: senders do not disturb each other",
         "bit errors: a packet arrives whole or not at all",
     )
     """What a link does not simulate, for reports."""
 
-    def initial(self, key: Keys) -> NDArray | None:
-        """State in which every ordered pair starts; None for a link without memory.
-
-        Args:
-            key: uint64 [lane, sender, receiver], well-mixed.
-
-        Returns:
-            [lane, sender, receiver].
-        """
+    def sender_queue(self, lanes: int, agents: int) -> SenderQueue | None:
+        """A queue in front of each sender's radio; None if packets leave at once."""
         return None
 
-    def loss(self, key: Keys, state: NDArray | None) -> tuple[NDArray[np.bool_] | None, NDArray | None]:
-        """Which packets are lost.
+    def audience(self, lane: Ints, sender: Ints, position: NDArray[np.floating]) -> Pairs:
+        """Who can hear each packet, asked if the link `restricts`; the others are lost for its first reason.
 
         Args:
-            key: uint64 [packet, receiver], well-mixed and never repeated.
-            state: [packet, receiver], of each pair when its packet is sent; None without memory.
-
-        Returns:
-            bool [packet, receiver], or None when nothing is ever lost, and the pairs' states afterwards.
+            lane, sender: int32 [K]. position: float [lane, agent, 2], metres.
         """
-        return None, None
+        raise NotImplementedError
 
-    def delay_s(self, key: Keys) -> NDArray[np.float64] | float:
-        """Seconds from sending to arrival: [packet, receiver], or one number for all."""
-        return 0.0
+    def initial(self, draw: Draw) -> NDArray | None:
+        """State [N] in which every ordered pair starts, from ``draw.pair``; None for a link without memory."""
+        return None
 
+    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
+        """What becomes of packets.
 
-def happens(key: Keys, probability: float) -> NDArray[np.bool_]:
-    """True with that probability: ``keyed.uniform < probability`` on the same bits, without the floats."""
-    if probability <= 0.0:
-        return np.zeros(key.shape, bool)
-    if probability >= 1.0:
-        return np.ones(key.shape, bool)
-    return np.asarray((key >> np.uint64(11)) < np.uint64(int(probability * (1 << 53))))
+        Args:
+            hop: the packets and their receivers. draw: the link's random bits for them.
+            state: [N], of each pair when its packet is sent; None without memory.
+        """
+        return Effect()
 
 
 def parse_link(spec: str) -> list[LinkModel]:
@@ -85,3 +94,9 @@ def _parse_one(part: str, spec: str) -> LinkModel:
     name, values = parse_spec(part, rule, "link")
     model: LinkModel = LINKS.create(name, **values)
     return model
+
+
+__all__ = [
+    "LINKS", "Draw", "Effect", "Hop", "Ints", "Keys", "LinkModel", "Mask", "Pairs", "SenderQueue",
+    "happens", "parse_link", "uniform",
+]  # fmt: skip

@@ -3,23 +3,30 @@
 Time is counted in message rounds. A packet sent in round k is handed over at the start of the
 first round that begins no earlier than its arrival, and never before round k + 1.
 
-Every draw is keyed by (seed, link, episode, round, sender, receiver), so a lane's packets fare
-the same whatever other lanes run beside it. Cost grows with packets, not with time.
+A packet waits in its sender's queue if a link has one, and then hops to all receivers at once: links
+that restrict who can hear whom name the pairs in play, and every link in turn says which of those packets
+are lost, how late the others are and which come twice. Every draw is keyed by (seed, link, episode, round,
+sender, receiver), so a lane's packets fare the same whatever other lanes run beside it. Cost grows with
+pairs in play, not with time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.links import LinkModel, parse_link
+from agentsc.links.books import Books, Counts
+from agentsc.links.flight import NO_INTS, Deliveries, Flights
+from agentsc.links.hop import Doubles, Draw, Hop, Ints, Mask, Pairs, known
+from agentsc.links.queue import Held
+from agentsc.links.reach import both, everyone
 from envs.keyed import hash_words, stream_id
 
-Ints = NDArray[np.int32]
+Positions = NDArray[np.floating]
 
 
 class Packets(NamedTuple):
@@ -34,77 +41,29 @@ class Packets(NamedTuple):
     bits: Ints
 
 
-@dataclass(frozen=True)
-class Deliveries:
-    """Packets handed over in one round, sorted by (lane, receiver, arrival, sender).
-
-    Attributes:
-        lane, sender, receiver: int32 [M]. sent_clock: int32 [M], round of sending.
-        arrival_s: float64 [M], when it arrived.
-        packet: int32 [M], its row of ``payload``; a broadcast heard by many is there once, so decode
-            ``payload`` and index the result.
-        payload: uint8 [K, W]. payload_bits: int32 [K].
-    """
-
-    lane: Ints
-    sender: Ints
-    receiver: Ints
-    sent_clock: Ints
-    arrival_s: NDArray[np.float64]
-    packet: Ints
-    payload: NDArray[np.uint8]
-    payload_bits: Ints
-
-    def __len__(self) -> int:
-        return len(self.lane)
-
-    @property
-    def data(self) -> NDArray[np.uint8]:
-        """uint8 [M, W], the bytes of every delivery."""
-        return self.payload[self.packet]
-
-    @property
-    def bits(self) -> Ints:
-        """int32 [M], bits of every delivery."""
-        return self.payload_bits[self.packet]
-
-
 class Transmissions(NamedTuple):
-    """What became of one lane's packets of the last round, one row per packet and receiver.
+    """What has become of one lane's packets, one row per packet and receiver in play, and one per copy.
 
-    packet: row of the `Packets` sent. arrival_s: NaN where lost. Times in seconds since the start.
+    packet: row of ``data`` and ``bits``. arrival_s: NaN where lost. Times in seconds since the start.
     """
 
     packet: Ints
     sender: Ints
     receiver: Ints
-    sent_s: NDArray[np.float64]
-    arrival_s: NDArray[np.float64]
-    lost: NDArray[np.bool_]
+    sent_s: Doubles
+    arrival_s: Doubles
+    lost: Mask
     bits: Ints
+    data: NDArray[np.uint8]
 
 
-class _Flight(NamedTuple):
-    """Packets of one round that are due together."""
+class _Carried(NamedTuple):
+    """A hop and what became of it. alive: None where nothing was lost."""
 
-    packet: Ints
-    receiver: Ints
-    arrival_s: NDArray[np.float64] | float
-    sent_clock: int
-    packets: Packets
-
-
-_NO_INTS = np.zeros(0, np.int32)
-_NONE = Deliveries(
-    lane=_NO_INTS,
-    sender=_NO_INTS,
-    receiver=_NO_INTS,
-    sent_clock=_NO_INTS,
-    arrival_s=np.zeros(0),
-    packet=_NO_INTS,
-    payload=np.zeros((0, 0), np.uint8),
-    payload_bits=_NO_INTS,
-)
+    hop: Hop
+    data: NDArray[np.uint8]
+    alive: Mask | None
+    delay_s: Doubles | float
 
 
 class Medium:
@@ -117,7 +76,8 @@ class Medium:
 
     Attributes:
         packets, bits: int64 [L, A], offered so far by each agent.
-        decisions, lost, delivered: int64 [L], packet × receiver: offered, lost, handed over.
+        books: what became of them, packet × receiver.
+        airtime_s: float64 [L, A], spent sending by each agent; None without a link that has a rate.
         delay_sum_s: float64 [L], over delivered packets, from sending to hand-over.
     """
 
@@ -133,251 +93,258 @@ class Medium:
         self.agents, self.round_s = agents, round_s
         episodes = np.asarray(episodes, np.int64)
         lanes = len(episodes)
-        # Agents are numbered on 16 bits in the key, so it does not depend on the fleet's size.
-        self._pair = (np.arange(agents)[:, None] << 16) + np.arange(agents)
-        self._keys = [
-            hash_words(seed, stream_id(f"link.{i}"), episodes) if link.random else None
-            for i, link in enumerate(self.links)
-        ]
+        self._seeds = [hash_words(seed, stream_id(f"link.{i}"), episodes) for i in range(len(self.links))]
+        every = _every_pair(lanes, agents)
         self._states = [
-            link.initial(hash_words(key[:, None, None], -1, self._pair)) if key is not None else None
-            for link, key in zip(self.links, self._keys, strict=True)
+            link.initial(Draw(every, seeds)) for link, seeds in zip(self.links, self._seeds, strict=True)
         ]
-        self._flights: dict[int, list[_Flight]] = {}
-        self._last: tuple[Packets, int, NDArray[np.bool_] | None, NDArray[np.float64] | float] | None = None
+        queues = [(i, link.sender_queue(lanes, agents)) for i, link in enumerate(self.links)]
+        self._queues = [(i, queue) for i, queue in queues if queue is not None]
+        self._flights = Flights(lanes, agents, round_s)
+        self._position: Positions | None = None
+        self._carried: list[_Carried] = []
+        self._dropped: list[Held] = []
+        self._ended = True
+        self.books = Books(self.links, lanes)
         self.packets = np.zeros((lanes, agents), np.int64)
         self.bits = np.zeros((lanes, agents), np.int64)
-        self.decisions = np.zeros(lanes, np.int64)
-        self.lost = np.zeros(lanes, np.int64)
-        self.delivered = np.zeros(lanes, np.int64)
+        self.airtime_s = np.zeros((lanes, agents)) if self._queues else None
         self.delay_sum_s = np.zeros(lanes)
 
-    def transmit(self, packets: Packets, clock: int) -> None:
+    @property
+    def decisions(self) -> Counts:
+        """int64 [L], packet × receiver: offered."""
+        return self.books.offered
+
+    @property
+    def lost(self) -> Counts:
+        """int64 [L], packet × receiver: lost."""
+        return self.books.lost
+
+    @property
+    def delivered(self) -> Counts:
+        """int64 [L], packet × receiver: handed over, copies included."""
+        return self.books.delivered
+
+    @property
+    def in_flight(self) -> Counts:
+        """int64 [L], packet × receiver: in a queue or in the air."""
+        waiting = sum(
+            (q.waiting(len(self.packets)) for _, q in self._queues), np.zeros(len(self.packets), np.int64)
+        )
+        return self._flights.count() + waiting * (self.agents - 1)
+
+    def columns(self) -> dict[str, Counts | Doubles]:
+        """Name → [L]: the books as columns of a run's rows; ``docs/results.md`` says what they are."""
+        books = self.books
+        found: dict[str, Counts | Doubles] = {
+            "delivered": books.delivered,
+            "duplicated": books.duplicated,
+            "in_flight": self.in_flight,
+            **{f"lost_{reason}": count for reason, count in books.by_reason.items()},
+        }
+        return found if self.airtime_s is None else found | {"airtime_s": self.airtime_s.sum(1)}
+
+    def transmit(self, packets: Packets, clock: int, position: Positions | None = None) -> None:
         """Send to all other agents of each packet's lane in round ``clock``.
 
+        Args:
+            position: float [L, A, 2], metres, where agents are in that round; not to be changed afterwards.
+                Only links that look at distances need it.
+
         Raises:
-            ValueError: an agent sends twice in one round.
+            ValueError: an agent sends twice in one round, or a link needs positions.
         """
+        self._begin(ends=True)
+        self._position = position
         count = len(packets.lane)
         if count == 0:
-            self._last = None
             return
         lanes, agents = self.packets.shape
-        lane, sender = packets.lane, packets.sender
+        lane, sender = (column.astype(np.int32, copy=False) for column in (packets.lane, packets.sender))
         sent = np.bincount(lane * agents + sender, minlength=lanes * agents).reshape(lanes, agents)
         if sent.max() > 1:
             raise ValueError("an agent may send one packet per round, got several (join their sections)")
-        lost, delay = self._fate(lane, sender, clock)
-        self._last = packets, clock, lost, delay
-
         self.packets += sent
         self.bits[lane, sender] += packets.bits
-        offered = sent.sum(1)
-        self.decisions += offered * (agents - 1)
-        heard = np.ones((count, agents), bool) if lost is None else ~lost
-        heard[np.arange(count), sender] = False
-        if lost is not None:
-            got = np.bincount(lane, weights=heard.sum(1), minlength=lanes).astype(np.int64)
-            self.lost += offered * (agents - 1) - got
-
-        packet, receiver = np.divmod(np.flatnonzero(heard).astype(np.int32), np.int32(agents))
-        start = clock * self.round_s
-        if isinstance(delay, float):
-            due = clock + int(self._rounds(delay))
-            self._launch(due, _Flight(packet, receiver, start + delay, clock, packets))
-            return
-        wait = delay[packet, receiver]
-        rounds = self._rounds(wait)
-        for late in np.unique(rounds):
-            now = rounds == late
-            rows, renumbered = np.unique(packet[now], return_inverse=True)
-            part = Packets(*(column[rows] for column in packets))
-            flight = _Flight(renumbered.astype(np.int32), receiver[now], start + wait[now], clock, part)
-            self._launch(clock + int(late), flight)
+        self.books.offered += sent.sum(1) * (agents - 1)
+        clocks, start = np.full(count, clock, np.int32), np.full(count, clock * self.round_s)
+        held = Held(lane, sender, clocks, packets.data, packets.bits, start)
+        if self._queues:
+            self._advance([held], clock)
+        else:
+            self._send(held, 0.0, clock)
 
     def deliver(self, clock: int) -> Deliveries:
         """Everything that has arrived by the start of round ``clock`` and was not handed over before."""
-        if not self._flights:
-            return _NONE
-        due = [k for k in self._flights if k <= clock]
-        if not due:
-            return _NONE
-        flights = [flight for k in due for flight in self._flights.pop(k)]
-        flights.sort(key=lambda flight: flight.sent_clock)
-        for flight in flights:
-            count = np.bincount(flight.packets.lane[flight.packet], minlength=len(self.delivered))
-            self.delivered += count
-            self.delay_sum_s += count * ((clock - flight.sent_clock) * self.round_s)
-        return self._on_time(flights[0]) if len(flights) == 1 else self._mixed(flights)
+        if self._queues:
+            self._begin(ends=False)
+            self._advance([], clock)
+        found = self._flights.land(clock)
+        if len(found):
+            lanes = len(self.books.delivered)
+            self.books.delivered += np.bincount(found.lane, minlength=lanes)
+            rounds = np.bincount(found.lane, weights=clock - found.sent_clock, minlength=lanes)
+            self.delay_sum_s += rounds * self.round_s
+        return found
 
     def transmissions(self, lane: int) -> Transmissions:
-        """What became of the packets of one lane in the last `transmit`, for recordings."""
-        agents = self.agents
-        if self._last is None:
-            sender, bits, rows = _NO_INTS, _NO_INTS, np.zeros(0, np.int64)
-            sent_s, lost = 0.0, None
-            delay: NDArray[np.float64] | float = 0.0
-        else:
-            packets, clock, lost, delay = self._last
-            sender, bits, rows = packets.sender, packets.bits, np.flatnonzero(packets.lane == lane)
-            sent_s = clock * self.round_s
-        packet, receiver = (a.ravel() for a in np.broadcast_arrays(rows[:, None], np.arange(agents)))
-        others = receiver != sender[packet]
-        packet, receiver = packet[others], receiver[others]
-        gone = np.zeros(len(packet), bool) if lost is None else lost[packet, receiver]
-        wait = delay if isinstance(delay, float) else delay[packet, receiver]
+        """What has become of a lane's packets since the `transmit` before the last one, for recordings."""
+        parts = [self._shown(carried, lane) for carried in self._carried]
+        parts += [self._shown_dropped(held, lane) for held in self._dropped]
+        if not parts:
+            none = np.zeros(0)
+            return Transmissions(
+                NO_INTS, NO_INTS, NO_INTS, none, none, np.zeros(0, bool), NO_INTS, np.zeros((0, 1), np.uint8)
+            )
+        if len(parts) == 1:
+            return parts[0]
+        first = np.cumsum([0, *(len(part.data) for part in parts)], dtype=np.int32)
+        parts = [part._replace(packet=part.packet + start) for part, start in zip(parts, first, strict=False)]
+        width = max(part.data.shape[1] for part in parts)
+        parts = [p._replace(data=np.pad(p.data, ((0, 0), (0, width - p.data.shape[1])))) for p in parts]
+        return Transmissions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _begin(self, ends: bool) -> None:
+        """Forget what was decided before the last `transmit` ended; ``ends``: this one is a `transmit`."""
+        if self._ended:
+            self._carried, self._dropped = [], []
+        self._ended = ends
+
+    def _shown(self, carried: _Carried, lane: int) -> Transmissions:
+        hop = carried.hop
+        rows = np.flatnonzero(hop.lane[hop.packet] == lane)
+        packet = hop.packet[rows]
+        gone = np.zeros(len(rows), bool) if carried.alive is None else ~carried.alive[rows]
+        wait = carried.delay_s if isinstance(carried.delay_s, float) else carried.delay_s[rows]
+        sent_s = np.asarray(hop.clock * self.round_s, np.float64)[packet]
         return Transmissions(
-            packet.astype(np.int32),
-            sender[packet].astype(np.int32),
-            receiver.astype(np.int32),
-            np.full(len(packet), sent_s),
+            packet,
+            hop.sender[packet],
+            hop.receiver[rows],
+            sent_s,
             np.where(gone, np.nan, sent_s + wait),
             gone,
-            bits[packet],
+            hop.bits[packet],
+            carried.data,
         )
 
-    def _fate(
-        self, lane: Ints, sender: Ints, clock: int
-    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.float64] | float]:
-        """Losses [K, A] (None: none) and delays in seconds, [K, A] or one for all."""
-        lost: NDArray[np.bool_] | None = None
-        delay: NDArray[np.float64] | float = 0.0
-        pair, none = self._pair[sender], np.zeros((len(lane), 1), np.uint64)
-        for i, link in enumerate(self.links):
-            base, state = self._keys[i], self._states[i]
-            key = none if base is None else hash_words(base[lane, None], clock, pair)
-            gone, after = link.loss(key, None if state is None else state[lane, sender])
-            if state is not None:
-                state[lane, sender] = after
-            if gone is not None:
-                lost = gone if lost is None else lost | gone
-            delay = delay + link.delay_s(key)
-        return lost, delay
-
-    def _rounds(self, delay_s: NDArray[np.float64] | float) -> NDArray[np.int64]:
-        """Rounds from sending to hand-over."""
-        # A delay of a whole number of rounds must not be rounded up for its last floating-point digit.
-        return np.maximum(np.ceil(np.asarray(delay_s) / self.round_s - 1e-9), 1).astype(np.int64)
-
-    def _launch(self, due: int, flight: _Flight) -> None:
-        if len(flight.packet):
-            self._flights.setdefault(due, []).append(flight)
-
-    def _on_time(self, flight: _Flight) -> Deliveries:
-        """One round's packets that are due together."""
-        if not isinstance(flight.arrival_s, float):
-            return self._mixed([flight])
-        packets, agents = flight.packets, self.agents
-        # All arrived together, so the order is that of (lane, receiver, sender), which is one integer.
-        key = (packets.lane.astype(np.int64) * agents**2 + packets.sender)[flight.packet]
-        key += flight.receiver * np.int64(agents)
-        order = _order(key, len(self.delivered) * agents**2)
-        packet = flight.packet[order]
-        return Deliveries(
-            lane=packets.lane[packet].astype(np.int32, copy=False),
-            sender=packets.sender[packet].astype(np.int32, copy=False),
-            receiver=flight.receiver[order],
-            sent_clock=np.full(len(order), flight.sent_clock, np.int32),
-            arrival_s=np.full(len(order), flight.arrival_s),
-            packet=packet,
-            payload=packets.data,
-            payload_bits=packets.bits,
+    def _shown_dropped(self, held: Held, lane: int) -> Transmissions:
+        held = held.take(held.lane == lane)
+        packet, receiver = everyone(held.sender, self.agents)
+        return Transmissions(
+            packet,
+            held.sender[packet],
+            receiver,
+            np.asarray(held.clock * self.round_s, np.float64)[packet],
+            np.full(len(packet), np.nan),
+            np.ones(len(packet), bool),
+            held.bits[packet],
+            held.data,
         )
 
-    def _mixed(self, flights: list[_Flight]) -> Deliveries:
-        """Packets of several rounds, or with arrivals of their own; flights in their order of sending."""
-        first = np.cumsum([0, *(len(f.packets.lane) for f in flights)], dtype=np.int32)
-        packet = _join([f.packet + start for f, start in zip(flights, first, strict=False)])
-        receiver = _join([f.receiver for f in flights])
-        lane = _join([f.packets.lane for f in flights])[packet].astype(np.int32, copy=False)
-        sender = _join([f.packets.sender for f in flights])[packet].astype(np.int32, copy=False)
-        sent_clock = np.repeat([f.sent_clock for f in flights], [len(f.packet) for f in flights])
-        arrival = _join([np.broadcast_to(f.arrival_s, len(f.packet)) for f in flights])
-        # The sort is stable, which settles ties of one sender's packets.
-        order = np.lexsort((sender, arrival, lane * np.int64(self.agents) + receiver))
-        return Deliveries(
-            lane=lane[order],
-            sender=sender[order],
-            receiver=receiver[order],
-            sent_clock=sent_clock[order].astype(np.int32),
-            arrival_s=arrival[order],
-            packet=packet[order],
-            payload=_stack([f.packets.data for f in flights]),
-            payload_bits=_join([f.packets.bits for f in flights]),
-        )
+    def _advance(self, turns: list[Held], clock: int) -> None:
+        """Packets on their way through the queues up to the start of round ``clock``; what leaves them is sent."""
+        for link, queue in self._queues:
+            left: list[Held] = []
+            for held in turns:
+                out, dropped = queue.offer(held)
+                left += out
+                if dropped is not None:
+                    count = np.bincount(dropped.lane, minlength=len(self.packets)) * (self.agents - 1)
+                    self.books.lose(link, self.links[link].reasons[0], count)
+                    self._dropped.append(dropped)
+            turns = left + queue.advance(clock * self.round_s)
+            assert self.airtime_s is not None
+            for held in turns:
+                self.airtime_s[held.lane, held.sender] += held.bits / queue.rate_bps
+        for held in turns:
+            self._send(held, held.at_s - held.clock * self.round_s, clock)
 
-
-def _join(parts: list[NDArray]) -> NDArray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _stack(parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Rows of all parts, padded with zeros to one width."""
-    width = max(part.shape[1] for part in parts)
-    return _join([np.pad(p, ((0, 0), (0, width - p.shape[1]))) if p.shape[1] < width else p for p in parts])
-
-
-class AgeOfInformation:
-    """Mean age of the newest packet that each agent holds of each other, over time and pairs.
-
-    The age of a pair is the time since its newest received packet was sent; everybody knows the
-    start, so ages begin at zero. It grows linearly between deliveries, and its integral is kept
-    exactly, in whole rounds, at the cost of one update per delivery.
-
-    Args:
-        lanes, agents: shape of the fleet. round_s: seconds per message round.
-
-    Reference: S. Kaul, R. Yates and M. Gruteser, Real-time status: how often should one update?,
-    IEEE INFOCOM 2012.
-    """
-
-    def __init__(self, lanes: int, agents: int, round_s: float) -> None:
-        self.agents, self.round_s = agents, round_s
-        self._newest = np.zeros(lanes * agents * agents, np.int64)
-        """Round of sending of the newest packet held, by (lane, receiver, sender)."""
-        self._since = np.zeros_like(self._newest)
-        self._area = np.zeros(lanes, np.int64)
-        """Twice the integral of age over time, in rounds², summed over pairs."""
-
-    def update(self, found: Deliveries, clock: int) -> None:
-        """Account for what was handed over in round ``clock``; rounds must not go back."""
-        if len(found) == 0:
-            return
-        pair = (found.lane.astype(np.int64) * self.agents + found.receiver) * self.agents + found.sender
-        lane, sent = found.lane, found.sent_clock.astype(np.int64)
-        if (pair[1:] <= pair[:-1]).any():  # several packets of one pair: the newest counts
-            order = np.lexsort((sent, pair))
-            last = order[np.append(pair[order][1:] != pair[order][:-1], True)]
-            pair, lane, sent = pair[last], lane[last], sent[last]
-        newest, since = self._newest[pair], self._since[pair]
-        area = (clock - since) * (clock + since - 2 * newest)
-        self._area += np.bincount(lane, weights=area, minlength=len(self._area)).astype(np.int64)
-        self._newest[pair] = np.maximum(newest, sent)
-        self._since[pair] = clock
-
-    def totals(self, clock: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """From the start to round ``clock``, per lane.
+    def _send(self, held: Held, waited_s: Doubles | float, clock: int) -> None:
+        """One hop: through all links, and into the air.
 
         Args:
-            clock: not before the last `update`.
-
-        Returns:
-            float64 [L], integral of age summed over ordered pairs, s², and float64 [L], time summed over
-            ordered pairs, s; their ratio is the mean age in seconds.
+            held: at most one packet per sender. waited_s: since it was sent, [K] or one number for all.
         """
-        shape = (len(self._area), self.agents, self.agents)
-        newest, since = self._newest.reshape(shape), self._since.reshape(shape)
-        rest = (clock - since) * (clock + since - 2 * newest)
-        rest[:, np.arange(self.agents), np.arange(self.agents)] = 0
-        area = (self._area + rest.sum((1, 2))) * (0.5 * self.round_s**2)
-        pairs = self.agents * (self.agents - 1)
-        return area, np.full(len(area), pairs * clock * self.round_s)
+        hop = Hop(
+            held.lane,
+            held.sender,
+            held.clock,
+            held.bits,
+            held.at_s,
+            self._reach(held),
+            self.agents,
+            self._position,
+        )
+        delay = waited_s if isinstance(waited_s, float) else waited_s[hop.packet]
+        alive: Mask | None = None
+        for i, link in enumerate(self.links):
+            state = self._states[i]
+            effect = link.carry(hop, Draw(hop, self._seeds[i]), None if state is None else state[hop.pair])
+            if state is not None and effect.state is not None:
+                first = hop.originals
+                state[hop.pair[:first]] = effect.state[:first]
+            for reason, lost in effect.lost.items():
+                fresh = lost if alive is None else lost & alive
+                self.books.lose(i, reason, self._per_lane(hop, np.flatnonzero(fresh)))
+                alive = ~fresh if alive is None else alive & ~fresh
+            delay = delay + effect.delay_s
+            if effect.copied is not None and len(effect.copied):
+                hop, alive, delay = self._copy(i, hop, alive, delay, effect.copied, effect.copy_delay_s)
+        self._carried.append(_Carried(hop, held.data, alive, delay))
+        packet, receiver = hop.packet, hop.receiver
+        if alive is not None:
+            rows = np.flatnonzero(alive)
+            packet, receiver = packet[rows], receiver[rows]
+            delay = delay if isinstance(delay, float) else delay[rows]
+        self._flights.launch(held, packet, receiver, delay, clock)
+
+    def _reach(self, held: Held) -> Pairs:
+        """The pairs in play; those out of reach are lost."""
+        pairs: Pairs | None = None
+        for i, link in enumerate(self.links):
+            if not link.restricts:
+                continue
+            heard = link.audience(held.lane, held.sender, known(self._position))
+            lanes = len(self.packets)
+            if pairs is None:
+                before = np.bincount(held.lane, minlength=lanes) * (self.agents - 1)
+                pairs = heard
+            else:
+                before = np.bincount(held.lane[pairs.packet], minlength=lanes)
+                pairs = both(pairs, heard, self.agents)
+            after = np.bincount(held.lane[pairs.packet], minlength=lanes)
+            self.books.lose(i, link.reasons[0], before - after)
+        return everyone(held.sender, self.agents) if pairs is None else pairs
+
+    def _copy(
+        self,
+        link: int,
+        hop: Hop,
+        alive: Mask | None,
+        delay: Doubles | float,
+        rows: NDArray[np.integer],
+        later_s: Doubles | float,
+    ) -> tuple[Hop, Mask | None, Doubles]:
+        """Copies of what is still alive go on beside their packets."""
+        later = np.broadcast_to(later_s, len(rows))
+        if alive is not None:
+            rows, later = rows[alive[rows]], later[alive[rows]]
+        self.books.duplicated += self._per_lane(hop, rows)
+        each = np.broadcast_to(delay, len(hop))
+        alive = None if alive is None else np.concatenate([alive, np.ones(len(rows), bool)])
+        return hop.with_copies(rows, link), alive, np.concatenate([each, each[rows] + later])
+
+    def _per_lane(self, hop: Hop, rows: NDArray[np.integer]) -> Counts:
+        """int64 [L], how many of those rows each lane has."""
+        each = np.bincount(hop.packet[rows], minlength=len(hop.lane))
+        return np.bincount(hop.lane, weights=each, minlength=len(self.packets)).astype(np.int64)
 
 
-def _order(key: NDArray[np.integer], top: int) -> NDArray[np.integer]:
-    """The order that sorts distinct keys below ``top``: by counting where that is denser than sorting."""
-    if top > 8 * len(key):
-        return np.argsort(key)
-    place = np.full(top, -1, np.int32)
-    place[key] = np.arange(len(key), dtype=np.int32)
-    return np.asarray(place[place >= 0])
+def _every_pair(lanes: int, agents: int) -> Hop:
+    """All ordered pairs of all lanes, an agent and itself among them, in the order of `Hop.pair`."""
+    lane, sender = (part.ravel().astype(np.int32) for part in np.indices((lanes, agents)))
+    packet, receiver = (part.ravel().astype(np.int32) for part in np.indices((lanes * agents, agents)))
+    none = np.zeros(lanes * agents, np.int32)
+    return Hop(lane, sender, none, none, np.zeros(lanes * agents), Pairs(packet, receiver), agents)

@@ -12,8 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsc.experiment.log import RunLog
-from agentsc.experiment.metrics import COUNTERS, DESCRIPTIONS, Metric, lane_rows, mean, metrics, ratio, timing
+from agentsc.experiment.metrics import (
+    COUNTERS,
+    DESCRIPTIONS,
+    Metric,
+    lane_rows,
+    mean,
+    metrics,
+    radio,
+    ratio,
+    timing,
+)  # fmt: skip
 from agentsc.experiment.statistics import wilson
+from agentsc.experiment.table import radio_table
 
 
 def measured(log: RunLog) -> dict[str, Metric]:
@@ -35,6 +46,35 @@ def test_rates_are_per_agent_and_simulated_time() -> None:
     # 2 lanes × 2 agents × 4 s.
     assert found["bits_per_agent_s"]["mean"] == pytest.approx(320 / 16)
     assert found["packets_per_agent_s"]["mean"] == pytest.approx(4 / 16)
+
+
+def test_copies_are_part_of_what_can_be_lost() -> None:
+    log = straight_log(decisions=np.int64([90, 10]), lost=np.int64([9, 10]))
+    rows = lane_rows(log)
+    assert metrics(rows)["packet_error_rate"]["mean"] == pytest.approx(0.19), "as before there were copies"
+    log.radio = {"duplicated": np.int64([60, 30])}
+    assert metrics(lane_rows(log))["packet_error_rate"]["mean"] == pytest.approx(0.1)
+    without = [{k: v for k, v in row.items() if k != "lost"} for row in rows]
+    assert "no count of lost" in metrics(without)["packet_error_rate"]["reason"]
+
+
+def test_the_radio_of_a_run_balances_and_is_shown_when_there_is_something_to_show() -> None:
+    assert radio(straight_log()) is None
+    log = straight_log(decisions=np.int64([90, 10]), lost=np.int64([9, 1]))
+    log.radio = {
+        "delivered": np.int64([85, 9]), "duplicated": np.int64([5, 0]), "in_flight": np.int64([1, 0]),
+        "lost_erasure": np.int64([9, 1]),
+    }  # fmt: skip
+    log.link_losses = [{}, {"erasure": 10}]
+    books = radio(log)
+    assert books is not None
+    assert books["offered"] + books["duplicated"] == books["delivered"] + 10 + books["in_flight"]
+    assert books["lost"] == {"erasure": 10} and books["lost_by_link"] == [{}, {"erasure": 10}]
+    json.dumps(books, allow_nan=False)
+    shown = radio_table({"radio": books})
+    assert shown is not None and shown.row_count == 5
+    quiet = books | {"duplicated": 0, "lost": {"erasure": 0}}
+    assert radio_table({"radio": quiet}) is None and radio_table({}) is None
 
 
 def test_contacts_per_agent_hour() -> None:

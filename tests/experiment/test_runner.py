@@ -93,9 +93,9 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(*args)
             kept.append(self)
 
-        def transmit(self, packets: Any, clock: int) -> None:
+        def transmit(self, packets: Any, clock: int, position: Any = None) -> None:
             offered.append((len(packets.lane), int(packets.bits.sum())))
-            super().transmit(packets, clock)
+            super().transmit(packets, clock, position)
 
     monkeypatch.setattr("agentsc.experiment.runner.Medium", Watched)
     log = log_of()
@@ -112,6 +112,15 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(log.decisions, log.packets.sum(1) * (log.agents - 1))
     np.testing.assert_array_equal(log.lost, medium.lost)
     assert 0.2 < log.lost.sum() / log.decisions.sum() < 0.4, "three in ten"
+    radio = log.radio
+    np.testing.assert_array_equal(log.lost, radio["lost_erasure"])
+    np.testing.assert_array_equal(log.decisions, radio["delivered"] + radio["lost_erasure"] + radio["in_flight"])
+    assert log.link_losses == [{"erasure": log.lost.sum()}, {}] and not radio["duplicated"].any()
+    np.testing.assert_array_equal(radio["header_bits"], 20 * log.packets.sum(1))
+    assert (radio["crc_bits"] >= 8 * log.packets.sum(1)).all()
+    assert (radio["crc_bits"] <= 16 * log.packets.sum(1)).all()
+    rows = lane_rows(log)
+    assert [row["lost_erasure"] for row in rows] == log.lost.tolist()
     assert log.silent_rounds is not None and log.speaking_rounds is not None
     np.testing.assert_array_equal(log.speaking_rounds, log.packets.sum(1))
     np.testing.assert_array_equal(log.silent_rounds + log.speaking_rounds, log.last_tick * 2 * log.agents)

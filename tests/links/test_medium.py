@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from traffic import broadcast, everyone, nobody
 
-from agentsc.links.medium import AgeOfInformation, Deliveries, Medium, Packets
+from agentsc.links.age import AgeOfInformation
+from agentsc.links.flight import Deliveries
+from agentsc.links.medium import Medium, Packets
+from envs.keyed import uniform
 
 SIGMAS = 4.5
 """Half-width of confidence intervals; two-sided 7e-6, and every draw is keyed, so never flaky."""
@@ -22,24 +26,22 @@ LINKS = [
     "delay:ms=20,jitter_ms=200",
     "gilbert-elliott:p=0.1,r=0.3+erasure:p=0.1+delay:ms=20,jitter_ms=200",
 ]
+MORE = [
+    "markov:matrix=0.8/0.2/0:0.1/0.8/0.1:0.3/0/0.7,loss=0/0.3/1",
+    "exponential-delay:mean_ms=60",
+    "pareto-delay:ms=10,shape=1,cap_ms=800",
+    "duplicate:p=0.4,ms=90+erasure:p=0.3",
+    "bandwidth:kbps=0.4,queue=2",
+    "bandwidth:kbps=0.4,queue=2,drop=head+bandwidth:kbps=0.3,queue=1",
+    "range:metres=0.5",
+    "k-nearest:k=2+range:metres=0.6",
+    "range:metres=0.6+bandwidth:kbps=0.5,queue=2,drop=head+gilbert-elliott:p=0.1,r=0.3+duplicate:p=0.5"
+    "+duplicate:p=0.5,ms=20+delay:ms=0,jitter_ms=60",
+]
+"""Links of which packets may come twice, or not to everybody."""
 
 
 COLUMNS = ("lane", "sender", "receiver", "sent_clock", "arrival_s", "data", "bits")
-
-
-def broadcast(lane: np.ndarray, sender: np.ndarray, stamp: int = 0) -> Packets:
-    """Packets whose bytes say which packet they are."""
-    lane, sender = np.asarray(lane, np.int32), np.asarray(sender, np.int32)
-    data = np.stack([lane, sender, np.full_like(lane, stamp)], 1).astype(np.uint8)
-    return Packets(lane, sender, data, np.full(len(lane), 24, np.int32))
-
-
-def everyone(lanes: int, agents: int, stamp: int = 0) -> Packets:
-    return broadcast(np.repeat(np.arange(lanes), agents), np.tile(np.arange(agents), lanes), stamp)
-
-
-def nobody() -> Packets:
-    return broadcast(np.zeros(0), np.zeros(0))
 
 
 def losses(link: str, rounds: int, agents: int = 24, seed: int = 1) -> np.ndarray:
@@ -192,6 +194,11 @@ def test_age_of_information_of_periodic_updates(period: int, loss: float, delay_
 # ---- order, hand-over, determinism ---------------------------------------------------------------
 
 
+def spots(episodes: list[int], agents: int, clock: int) -> np.ndarray:
+    """Where agents are: places in the unit square that change from round to round."""
+    return uniform(np.reshape(episodes, (-1, 1, 1)), clock, np.arange(agents)[:, None], np.arange(2))
+
+
 def run(link: str, episodes: list[int], rounds: int = 30, agents: int = 5, seed: int = 7) -> list[Deliveries]:
     """Deliveries by round when a keyed half of the fleet speaks each round."""
     medium = Medium(link, seed, episodes, agents, 0.05)
@@ -202,11 +209,11 @@ def run(link: str, episodes: list[int], rounds: int = 30, agents: int = 5, seed:
         lane, sender = np.nonzero(speaks)
         packets = broadcast(lane, sender, clock)
         packets.data[:, 0] = np.array(episodes)[lane]
-        medium.transmit(packets, clock)
+        medium.transmit(packets, clock, spots(episodes, agents, clock))
     return out
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", LINKS + MORE)
 def test_a_lane_fares_the_same_alone_and_beside_others(link: str) -> None:
     together = run(link, [4, 9, 2, 11])
     for lane, episode in enumerate([4, 9, 2, 11]):
@@ -217,7 +224,7 @@ def test_a_lane_fares_the_same_alone_and_beside_others(link: str) -> None:
                 np.testing.assert_array_equal(getattr(both, column)[mine], getattr(alone, column))
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", LINKS + MORE)
 def test_the_order_in_which_packets_are_handed_in_does_not_matter(link: str) -> None:
     outcomes = []
     for shuffle in (False, True):
@@ -227,7 +234,8 @@ def test_the_order_in_which_packets_are_handed_in_does_not_matter(link: str) -> 
             found.append(medium.deliver(clock))
             packets = everyone(2, 6, clock)
             order = np.random.default_rng(clock).permutation(12) if shuffle else np.arange(12)
-            medium.transmit(Packets(*(column[order] for column in packets)), clock)
+            shuffled = Packets(*(column[order] for column in packets))
+            medium.transmit(shuffled, clock, spots([1, 2], 6, clock))
         outcomes.append(found)
     for one, other in zip(*outcomes, strict=True):
         for column in COLUMNS:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.links import LINKS, Keys, LinkModel
+from agentsc.links import LINKS, Draw, Effect, Hop, LinkModel, uniform
 
 
 @LINKS.register("delay")
@@ -18,12 +17,7 @@ class Delay(LinkModel):
         0.0, ge=0.0, allow_inf_nan=False, description="width of the uniform random part on top, milliseconds"
     )
 
-    @property
-    def random(self) -> bool:
-        return self.jitter_ms > 0.0
-
-    def delay_s(self, key: Keys) -> NDArray[np.float64] | float:
-        if not self.random:
-            return self.ms * 1e-3
-        share = (key >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return np.asarray((self.ms + self.jitter_ms * share) * 1e-3)
+    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
+        if self.jitter_ms == 0.0:
+            return Effect(delay_s=self.ms * 1e-3)
+        return Effect(delay_s=(self.ms + self.jitter_ms * uniform(draw.packet)) * 1e-3)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import ClassVar
+
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.links import LINKS, Keys, LinkModel, happens
+from agentsc.links import LINKS, Draw, Effect, Hop, LinkModel, happens
 
 
 @LINKS.register("erasure")
 class Erasure(LinkModel):
     """Every packet is lost with the same probability, independently for every receiver."""
 
+    reasons: ClassVar[tuple[str, ...]] = ("erasure",)
+
     p: float = Field(ge=0.0, le=1.0, allow_inf_nan=False, description="erasure probability per packet")
 
-    def loss(self, key: Keys, state: NDArray | None) -> tuple[NDArray[np.bool_], None]:
-        return happens(key, self.p), None
+    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
+        return Effect({"erasure": happens(draw.packet, self.p)})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from agentsc.links import LINKS, Keys, LinkModel, happens
+from agentsc.links import LINKS, Draw, Effect, Hop, LinkModel, happens
 from envs.keyed import hash_words
 
 
@@ -22,6 +24,8 @@ class GilbertElliott(LinkModel):
     (1960); E. O. Elliott, Estimates of error rates for codes on burst-noise channels, ibid. 42 (1963).
     """
 
+    reasons: ClassVar[tuple[str, ...]] = ("burst",)
+
     p: float = Field(ge=0.0, le=1.0, allow_inf_nan=False, description="probability of good → bad per packet")
     r: float = Field(ge=0.0, le=1.0, allow_inf_nan=False, description="probability of bad → good per packet")
     p_good: float = Field(0.0, ge=0.0, le=1.0, allow_inf_nan=False, description="loss probability while good")
@@ -33,13 +37,14 @@ class GilbertElliott(LinkModel):
             raise ValueError("p + r must be positive, got 0 (a chain that never moves has no stationary law)")
         return self
 
-    def initial(self, key: Keys) -> NDArray[np.bool_]:
-        return happens(key, self.p / (self.p + self.r))
+    def initial(self, draw: Draw) -> NDArray[np.bool_]:
+        return happens(draw.pair, self.p / (self.p + self.r))
 
-    def loss(self, key: Keys, state: NDArray | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        bad = np.asarray(state, bool)
+    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
+        bad, key = np.asarray(state, bool), draw.packet
         after = np.where(bad, ~happens(key, self.r), happens(key, self.p))
         if self.p_good == 0.0 and self.p_bad == 1.0:
-            return bad, after
+            return Effect({"burst": bad}, state=after)
         fresh = hash_words(key, 1)  # the loss is drawn apart from the step
-        return np.where(bad, happens(fresh, self.p_bad), happens(fresh, self.p_good)), after
+        lost = np.where(bad, happens(fresh, self.p_bad), happens(fresh, self.p_good))
+        return Effect({"burst": lost}, state=after)

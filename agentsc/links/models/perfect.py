@@ -8,7 +8,3 @@ from agentsc.links import LINKS, LinkModel
 @LINKS.register("perfect")
 class Perfect(LinkModel):
     """Every packet arrives by the next message round."""
-
-    @property
-    def random(self) -> bool:
-        return False

@@ -1,0 +1,118 @@
+"""The medium's inner loops, compiled: pairs, their random keys, neighbours in range, order of delivery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from envs.compiled import array, kernel, result
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+@kernel(array("int32", 1), types.int64, result("int32", 1), result("int32", 1))
+def everyone(sender: Any, agents: Any, packet: Any, receiver: Any) -> None:
+    """All receivers of every packet, in order: ``packet``, ``receiver`` [K (A − 1)]."""
+    n = 0
+    for k in range(sender.shape[0]):
+        for other in range(agents):
+            if other != sender[k]:
+                packet[n], receiver[n] = k, other
+                n += 1
+
+
+@kernel(array("uint64", 1), array("int32", 1), array("int32", 1), array("int32", 1), result("uint64", 1))
+def pair_keys(prefix: Any, sender: Any, packet: Any, receiver: Any, key: Any) -> None:
+    """The last word of `envs.keyed.hash_words`: ``prefix`` [K] mixed with (sender << 16) + receiver."""
+    for n in range(packet.shape[0]):
+        k = packet[n]
+        word = (np.uint64(sender[k]) << np.uint64(16)) + np.uint64(receiver[n])
+        x = (prefix[k] ^ word) * _GOLDEN + _GOLDEN
+        x = (x ^ (x >> _S30)) * _M1
+        x = (x ^ (x >> _S27)) * _M2
+        key[n] = x ^ (x >> _S31)
+
+
+@kernel(
+    array("int32", 1), array("int32", 1), array("float64", 3), types.float64, array("int64", 2),
+    types.int64, array("int64", 1), array("int64", 1), result("int64", 1), result("int32", 1), result("int32", 1),
+)  # fmt: skip
+def in_range(
+    lane: Any, sender: Any, spot: Any, square: Any, cell: Any, column: Any, member: Any, begin: Any,
+    count: Any, packet: Any, receiver: Any,
+) -> None:  # fmt: skip
+    """Receivers within a distance of every packet's sender, found in the nine cells around it.
+
+    Args:
+        spot: [L, A, 2], metres. square: the distance's square. cell: [L, A], each agent's cell. Numbers run up
+            the columns of one lane's grid after another, with an empty border around each grid.
+        column: cells in a column. member: [L A], agents (numbered within their lane) sorted by cell.
+        begin: [cells + 1], where each cell begins in ``member``.
+        count: [K]; how many each packet has. packet, receiver: filled in order as long as there is room.
+    """
+    n = 0
+    for k in range(lane.shape[0]):
+        own, who = lane[k], sender[k]
+        x, y = spot[own, who, 0], spot[own, who, 1]
+        first = n
+        for side in range(-1, 2):
+            middle = cell[own, who] + side * column
+            for m in range(begin[middle - 1], begin[middle + 2]):
+                other = member[m]
+                dx, dy = spot[own, other, 0] - x, spot[own, other, 1] - y
+                if other != who and dx * dx + dy * dy <= square:
+                    if n < receiver.shape[0]:
+                        packet[n], receiver[n] = k, other
+                    n += 1
+        count[k] = n - first
+        if n <= receiver.shape[0]:
+            receiver[first:n].sort()
+
+
+@kernel(
+    array("int64", 1), array("float64", 1), array("int32", 1), result("int64", 1), result("int64", 1),
+    result("int64", 1),
+)  # fmt: skip
+def arrivals(inbox: Any, arrival: Any, sender: Any, end: Any, order: Any, spare: Any) -> None:
+    """``order`` [M] that sorts by (inbox, arrival, sender), keeping the order of equals.
+
+    Args:
+        end: [inboxes + 1], where each inbox begins; used up: afterwards it holds where each ends.
+        spare: [M], room to work in.
+    """
+    for n in range(inbox.shape[0]):
+        order[end[inbox[n]]] = n
+        end[inbox[n]] += 1
+    first = 0
+    for box in range(end.shape[0]):
+        last = end[box]
+        width = 1
+        while width < last - first:  # merge sorted stretches of that width, two by two
+            for low in range(first, last, 2 * width):
+                middle, high = min(low + width, last), min(low + 2 * width, last)
+                a, b = low, middle
+                for n in range(low, high):
+                    if b >= high:
+                        left = True
+                    elif a >= middle:
+                        left = False
+                    else:
+                        p, q = order[a], order[b]
+                        left = arrival[p] < arrival[q] or (
+                            arrival[p] == arrival[q] and sender[p] <= sender[q]
+                        )
+                    if left:
+                        spare[n] = order[a]
+                        a += 1
+                    else:
+                        spare[n] = order[b]
+                        b += 1
+            for n in range(first, last):
+                order[n] = spare[n]
+            width *= 2
+        first = last

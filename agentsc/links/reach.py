@@ -1,0 +1,67 @@
+"""Lists of pairs: everyone, those within a distance, those in two lists."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.links.hop import Ints, Pairs
+
+_ROOM = 32
+"""Neighbours of a packet, on average, that a first pass has room for; with more of them there is a second."""
+
+
+def everyone(sender: Ints, agents: int) -> Pairs:
+    """All other agents of every packet's lane.
+
+    Args:
+        sender: int32 [K]. agents: A.
+    """
+    from agentsc.links import _kernels
+
+    count = len(sender) * (agents - 1)
+    packet, receiver = np.empty(count, np.int32), np.empty(count, np.int32)
+    _kernels.everyone(sender, agents, packet, receiver)
+    return Pairs(packet, receiver)
+
+
+def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: float) -> Pairs:
+    """Those no farther than ``metres`` from the sender; the cost grows with how many there are.
+
+    Agents are sorted into a grid of cells that are no smaller than the distance, so that neighbours are in
+    the nine cells around.
+
+    Args:
+        lane, sender: int32 [K]. position: float [L, A, 2], metres.
+    """
+    from agentsc.links import _kernels
+
+    lanes, agents = position.shape[:2]
+    spot = np.ascontiguousarray(position, np.float64)
+    low = spot.min(1, keepdims=True)
+    span = float((spot - low).max(initial=0.0))
+    # No more cells than about agents, however small the distance.
+    width = max(metres * (1 + 1e-9), span / np.ceil(np.sqrt(agents)))  # rounding must not skip a cell
+    at = ((spot - low) / width).astype(np.int64) + 1  # an empty border all around
+    column = int(at.max(initial=1)) + 2
+    cell = (np.arange(lanes)[:, None] * column + at[..., 0]) * column + at[..., 1]
+    begin = np.zeros(lanes * column**2 + 1, np.int64)
+    np.cumsum(np.bincount(cell.ravel(), minlength=len(begin) - 1), out=begin[1:])
+    member = np.argsort(cell.ravel(), kind="stable") % agents
+    count = np.empty(len(lane), np.int64)
+    grid = (lane, sender, spot, metres * metres, cell, column, member, begin, count)
+    room = _ROOM * len(lane)
+    while True:
+        packet, receiver = np.empty(room, np.int32), np.empty(room, np.int32)
+        _kernels.in_range(*grid, packet, receiver)
+        total = int(count.sum())
+        if total <= room:
+            return Pairs(packet[:total], receiver[:total])
+        room = total
+
+
+def both(one: Pairs, other: Pairs, agents: int) -> Pairs:
+    """Pairs that are in both lists."""
+    first, second = (np.int64(agents) * pairs.packet + pairs.receiver for pairs in (one, other))
+    packet, receiver = np.divmod(np.intersect1d(first, second, assume_unique=True), agents)
+    return Pairs(packet.astype(np.int32), receiver.astype(np.int32))

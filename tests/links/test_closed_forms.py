@@ -1,0 +1,52 @@
+"""What the experiment publishes of every model, measured anew: at 10⁵ packets and more, on its closed form."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SIGMAS = 4.5
+"""Two-sided 7e-6 for each row, and every draw is keyed, so never flaky."""
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("link_models", EXPERIMENTS / "link_models.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCRIPT = script()
+
+
+@pytest.mark.parametrize("name", list(SCRIPT.MEASUREMENTS))
+def test_measurements_lie_on_the_closed_form(name: str) -> None:
+    rows = list(SCRIPT.MEASUREMENTS[name]())
+    assert rows
+    for row in rows:
+        assert row.packets >= 1e5 and row.standard_error > 0, row
+        assert abs(row.z) <= SIGMAS, row
+
+
+def test_most_published_rows_lie_in_their_interval() -> None:
+    lines = (EXPERIMENTS / "results" / "link-models" / "rows.csv").read_text().splitlines()
+    assert lines[0] == SCRIPT.COLUMNS
+    values = np.array([line.rsplit(",", 4)[1:] for line in lines[1:]], float)
+    measured, error, expected = values[:, 0], values[:, 1], values[:, 2]
+    outside = np.abs(measured - expected) > SCRIPT.Z99 * error
+    # One row in a hundred is expected; more than four of them would happen once in 200 experiments.
+    assert len(values) > 90 and outside.sum() <= 4
+
+
+def test_short_queues_have_the_known_limits() -> None:
+    """One place besides the radio's: both laws agree where they must."""
+    assert SCRIPT.md1k(0.7, 0) == pytest.approx(0.7 / 1.7)  # Erlang's B of one server
+    law = SCRIPT.workload(0.5, 60)
+    mean = float(law @ np.arange(len(law)))
+    assert mean == pytest.approx(0.5 * (SCRIPT.SLOTS - 1) / (2 * 0.5), rel=1e-6)
