@@ -75,6 +75,69 @@ def in_range(
 
 
 @kernel(
+    array("int32", 1), array("int32", 1), array("float64", 3), types.float64, array("int64", 2),
+    types.int64, array("int64", 1), array("int64", 1), result("float64", 1), result("int32", 2),
+)  # fmt: skip
+def k_nearest(
+    lane: Any, sender: Any, spot: Any, width: Any, cell: Any, column: Any, member: Any, begin: Any, square: Any,
+    receiver: Any,
+) -> None:  # fmt: skip
+    """The nearest others of every packet's sender, searched in rings of cells around it.
+
+    Args:
+        spot, cell, column, member, begin: as for `in_range`. width: of a cell, metres.
+        square: [k], room to work in. receiver: [K, k], each row sorted by number in the end.
+    """
+    wanted = receiver.shape[1]
+    for n in range(lane.shape[0]):
+        own, who = lane[n], sender[n]
+        x, y = spot[own, who, 0], spot[own, who, 1]
+        base = np.int64(own) * column * column
+        middle, height = (cell[own, who] - base) // column, (cell[own, who] - base) % column
+        found, ring = 0, 0
+        while True:
+            for across in range(max(middle - ring, 0), min(middle + ring, column - 1) + 1):
+                low, high = max(height - ring, 0), min(height + ring, column - 1)
+                edge = across == middle - ring or across == middle + ring
+                # The whole column at the sides of a ring, its two ends in between.
+                for part in range(1 if edge else 2):
+                    if edge:
+                        first, last = low, high
+                    elif part == 0:
+                        first, last = height - ring, height - ring
+                    else:
+                        first, last = height + ring, height + ring
+                    if first < 0 or last >= column:
+                        continue
+                    line = base + across * column
+                    for m in range(begin[line + first], begin[line + last + 1]):
+                        other = member[m]
+                        if other == who:
+                            continue
+                        dx, dy = spot[own, other, 0] - x, spot[own, other, 1] - y
+                        gap = dx * dx + dy * dy
+                        place = found
+                        while place > 0 and (
+                            gap < square[place - 1]
+                            or (gap == square[place - 1] and other < receiver[n, place - 1])
+                        ):
+                            place -= 1
+                        if place >= wanted:
+                            continue
+                        for shift in range(min(found, wanted - 1), place, -1):
+                            square[shift], receiver[n, shift] = square[shift - 1], receiver[n, shift - 1]
+                        square[place], receiver[n, place] = gap, other
+                        found = min(found + 1, wanted)
+            # Everything nearer than the searched rings are wide has been seen.
+            if found == wanted and (wanted == 0 or square[wanted - 1] < (ring * width) ** 2):
+                break
+            if ring >= column:
+                break
+            ring += 1
+        receiver[n].sort()
+
+
+@kernel(
     array("int64", 1), array("float64", 1), array("int32", 1), result("int64", 1), result("int64", 1),
     result("int64", 1),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lists of pairs: everyone, those within a distance, those in two lists."""
+"""Lists of pairs: everyone, those within a distance, the nearest, those in two lists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from agentsc.links.hop import Ints, Pairs
 
+_FEW = 48
+"""Up to so many agents, looking at all of them is quicker than a grid."""
 _ROOM = 32
 """Neighbours of a packet, on average, that a first pass has room for; with more of them there is a second."""
 
@@ -36,18 +38,12 @@ def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: flo
     """
     from agentsc.links import _kernels
 
-    lanes, agents = position.shape[:2]
+    agents = position.shape[1]
     spot = np.ascontiguousarray(position, np.float64)
-    low = spot.min(1, keepdims=True)
-    span = float((spot - low).max(initial=0.0))
-    # No more cells than about agents, however small the distance.
-    width = max(metres * (1 + 1e-9), span / np.ceil(np.sqrt(agents)))  # rounding must not skip a cell
-    at = ((spot - low) / width).astype(np.int64) + 1  # an empty border all around
-    column = int(at.max(initial=1)) + 2
-    cell = (np.arange(lanes)[:, None] * column + at[..., 0]) * column + at[..., 1]
-    begin = np.zeros(lanes * column**2 + 1, np.int64)
-    np.cumsum(np.bincount(cell.ravel(), minlength=len(begin) - 1), out=begin[1:])
-    member = np.argsort(cell.ravel(), kind="stable") % agents
+    span = float((spot - spot.min(1, keepdims=True)).max(initial=0.0))
+    # No more cells than about agents, however small the distance; rounding must not skip a cell.
+    width = max(metres * (1 + 1e-9), span / np.ceil(np.sqrt(agents)))
+    cell, column, member, begin = _cells(spot, width)
     count = np.empty(len(lane), np.int64)
     grid = (lane, sender, spot, metres * metres, cell, column, member, begin, count)
     room = _ROOM * len(lane)
@@ -58,6 +54,45 @@ def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: flo
         if total <= room:
             return Pairs(packet[:total], receiver[:total])
         room = total
+
+
+def nearest(lane: Ints, sender: Ints, position: NDArray[np.floating], k: int) -> Pairs:
+    """The k others nearest to the sender, of equally near ones those with the lower number; all if there are fewer.
+
+    Args:
+        lane, sender: int32 [K]. position: float [L, A, 2], metres.
+    """
+    from agentsc.links import _kernels
+
+    agents = position.shape[1]
+    reached = min(k, agents - 1)
+    spot = np.ascontiguousarray(position, np.float64)
+    span = float((spot - spot.min(1, keepdims=True)).max(initial=0.0))
+    # Cells mostly more than half as wide as the k-th nearest is far: two rings of them will do. With few agents
+    # all are looked at, in one cell.
+    side = np.ceil(np.sqrt(agents / max(0.1 * reached, 1.0))) if agents > _FEW else 1.0
+    width = max(span / side, 1e-9)
+    receiver = np.empty((len(lane), reached), np.int32)
+    _kernels.k_nearest(lane, sender, spot, width, *_cells(spot, width), np.empty(reached), receiver)
+    return Pairs(np.repeat(np.arange(len(lane), dtype=np.int32), reached), receiver.ravel())
+
+
+def _cells(
+    spot: NDArray[np.float64], width: float
+) -> tuple[NDArray[np.int64], int, NDArray[np.int64], NDArray[np.int64]]:
+    """Agents sorted into square cells of every lane's own grid, with an empty border all around.
+
+    Returns:
+        Each agent's cell [L, A], cells in a column, agents (numbered within their lane) sorted by cell [L A], and
+        where each cell begins among them [cells + 1].
+    """
+    lanes, agents = spot.shape[:2]
+    at = ((spot - spot.min(1, keepdims=True)) / width).astype(np.int64) + 1
+    column = int(at.max(initial=1)) + 2
+    cell = (np.arange(lanes)[:, None] * column + at[..., 0]) * column + at[..., 1]
+    begin = np.zeros(lanes * column**2 + 1, np.int64)
+    np.cumsum(np.bincount(cell.ravel(), minlength=len(begin) - 1), out=begin[1:])
+    return cell, column, np.argsort(cell.ravel(), kind="stable") % agents, begin
 
 
 def both(one: Pairs, other: Pairs, agents: int) -> Pairs:

@@ -47,15 +47,25 @@ def test_the_grid_finds_whom_all_distances_find(
     np.testing.assert_array_equal(found, distances(lane, sender, spots) <= metres)
 
 
-@pytest.mark.parametrize("k", [1, 3, 50])
-def test_the_nearest_are_the_nearest(k: int) -> None:
-    rng = np.random.default_rng(k)
-    spots = rng.uniform(-2, 2, (3, 12, 2)).astype(np.float32)
-    lane, sender = (p.ravel().astype(np.int32) for p in np.indices((3, 12)))
-    found = heard(LINKS.create("k-nearest", k=k).audience(lane, sender, spots), 36, 12)
-    gap = distances(lane, sender, spots)
-    limit = np.sort(gap, axis=1)[:, min(k, 11) - 1]
-    np.testing.assert_array_equal(found, gap <= limit[:, None])
+@given(
+    seed=st.integers(0, 999), lanes=st.integers(1, 3), agents=st.sampled_from([2, 7, 40, 60, 150]),
+    k=st.sampled_from([1, 3, 10, 200]), lattice=st.booleans(),
+)  # fmt: skip
+def test_the_nearest_are_the_nearest(seed: int, lanes: int, agents: int, k: int, lattice: bool) -> None:
+    """With the lower number first among equals, in one cell and in many."""
+    rng = np.random.default_rng(seed)
+    spots = rng.uniform(-2, 2, (lanes, agents, 2)) * rng.choice([1e-3, 1.0, 1e3], (lanes, 1, 1))
+    spots[:, : agents // 3] *= 0.05  # a crowd, and others far from it
+    if lattice:  # equal places and equal distances
+        spots = np.rint(2 * spots)
+    lane, sender = (p.astype(np.int32) for p in np.nonzero(rng.random((lanes, agents)) < 0.6))
+    found = heard(LINKS.create("k-nearest", k=k).audience(lane, sender, spots), len(lane), agents)
+    square = ((spots[lane] - spots[lane, sender][:, None]) ** 2).sum(-1)
+    square[np.arange(len(lane)), sender] = np.inf
+    order = np.argsort(square, axis=1, kind="stable")[:, : min(k, agents - 1)]
+    wanted = np.zeros_like(found)
+    np.put_along_axis(wanted, order, True, axis=1)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_at_one_spot_there_are_still_k_nearest() -> None:
