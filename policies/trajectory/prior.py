@@ -21,9 +21,11 @@ from safetensors.torch import save_file
 
 from envs import keyed
 from envs.errors import ConfigError
+from policies.diffusion.guidance import Term
+from policies.diffusion.guidance.classifier_free import ClassifierFree, Unconditional
 from policies.diffusion.process.cosine import CosineVP
 from policies.diffusion.quantisation import observe, prepare, quantise
-from policies.diffusion.sampling import Sampler
+from policies.diffusion.sampling import Sampler, guide
 from policies.diffusion.schedule import grid
 from policies.diffusion.solvers import Denoise
 from policies.diffusion.solvers.ddim import DDIM
@@ -233,20 +235,16 @@ class Denoiser:
         return self.modulations[t]
 
     def guided(self, weight: float) -> Denoise:
-        """Classifier-free guidance: x̂_0 = u + weight (c − u), u without the condition; two calls each.
-
-        Reference: Ho and Salimans, "Classifier-free diffusion guidance", 2022, eq. 6 (weight = 1 + w there).
-        """
+        """Under classifier-free guidance of that weight; two calls each."""
         null = Denoiser.bind(
             self.prior, self.embedding.new_zeros(1, feature_count(self.prior.spec.control_points))
         )
 
-        def denoise(x: torch.Tensor, t: float) -> torch.Tensor:
+        def untold(x: torch.Tensor, t: float) -> torch.Tensor:
             self.calls += 1.0
-            untold = null(x, t)
-            return untold + weight * (self(x, t) - untold)
+            return null(x, t)
 
-        return denoise
+        return guide(self.prior.process, self, [Term(ClassifierFree(weight=weight), Unconditional(untold))])
 
 
 @dataclass(frozen=True)
