@@ -88,7 +88,7 @@ class _Run:
         self.arena = Arena(world)
         round_s = world.dt / self.rounds
         link = variant.radio or config.link
-        self.medium = Medium(link, config.seed, world.episodes, world.agents, round_s)
+        self.medium = Medium(link, config.seed, world.episodes, world.agents, round_s, world.obstacles)
         self.age = AgeOfInformation(world.lanes, world.agents, round_s)
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)

@@ -186,7 +186,7 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
         payload = _fixed_bits(mask, kind_, spec) + entries * (GRANT_BITS if mask else 64)
         fits = payload + width == bits[rows]
         rows, part, payload, entries = rows[fits], part[fits], payload[fits], entries[fits]
-        good = _crc_holds(part, payload, width)
+        good = crc_holds(part, payload, width)
         if not good.all():
             rows, part, entries = rows[good], part[good], entries[good]
         if len(rows) == 0:
@@ -449,7 +449,7 @@ def _append_crc(data: Bytes, payload: NDArray[np.int64], width: int) -> Bytes:
     return out
 
 
-def _crc_holds(part: Bytes, payload: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+def crc_holds(part: Bytes, payload: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
     """bool [K]: the checksum behind each payload is its own. ``part`` has three columns to spare."""
     if len(part) == 0:
         return np.zeros(0, bool)
@@ -468,4 +468,4 @@ def _crc_holds(part: Bytes, payload: NDArray[np.int64], width: int) -> NDArray[n
     return crc(body, (payload + 7) // 8, width) == sent
 
 
-__all__ = ["BASE_BITS", "Message", "decode", "encode", "pack", "unpack"]
+__all__ = ["BASE_BITS", "Message", "crc_holds", "decode", "encode", "pack", "unpack"]

@@ -13,8 +13,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.links.hop import Draw, Hop, Ints, Keys, Mask, Pairs, happens, uniform
-from agentsc.links.queue import SenderQueue
+from agentsc.links.hop import Draw, Hop, Ints, Keys, Mask, Pairs, Surroundings, happens, uniform
+from agentsc.links.packets import Doubles, Held
+from agentsc.links.parts import Relay, Seal, Site, Stage, Station
 from envs.registry import Plugin, Registry, parse_spec
 
 LINKS = Registry("links", "agentsc.links.models")
@@ -29,6 +30,10 @@ class Effect(NamedTuple):
         state: [N], of the pairs, after these packets; None for a link without memory.
         copied: rows of which the receiver gets one more copy, in ascending order.
         copy_delay_s: seconds by which those copies come after their packets, one each.
+        error_rate: probability [N] with which each bit arrives wrong. A packet with wrong bits is delivered if
+            its checksum happens to hold, and lost for the reason ``crc`` otherwise.
+        interference_mw: power [N] that disturbs the receiver, added up for links behind.
+        snr_db: ratio [N] of signal to noise and interference that the receiver measured.
     """
 
     lost: Mapping[str, Mask] = {}
@@ -36,6 +41,9 @@ class Effect(NamedTuple):
     state: NDArray | None = None
     copied: NDArray[np.integer] | None = None
     copy_delay_s: NDArray[np.float64] | float = 0.0
+    error_rate: NDArray[np.float64] | None = None
+    interference_mw: NDArray[np.float64] | None = None
+    snr_db: NDArray[np.float64] | None = None
 
 
 class LinkModel(Plugin):
@@ -44,9 +52,6 @@ class LinkModel(Plugin):
     reasons: ClassVar[tuple[str, ...]] = ()
     """Why it loses packets, as they are counted: columns ``lost_<reason>``."""
 
-    restricts: ClassVar[bool] = False
-    """Whether it decides who can hear whom at all; if so, `audience` is asked before anything else happens."""
-
     omits: ClassVar[tuple[str, ...]] = (
         "obstacles, fading and interference: a radio's surroundings do not change what it receives",
         "contention: senders do not disturb each other",
@@ -54,15 +59,63 @@ class LinkModel(Plugin):
     )
     """What a link does not simulate, for reports."""
 
-    def sender_queue(self, lanes: int, agents: int) -> SenderQueue | None:
-        """A queue in front of each sender's radio; None if packets leave at once."""
+    @property
+    def restricts(self) -> bool:
+        """Whether it decides who can hear whom at all; if so, `audience` is asked before anything else happens."""
+        return False
+
+    @property
+    def weighs_interference(self) -> bool:
+        """Whether it decides itself what overlapping transmissions do to a packet; otherwise they destroy it."""
+        return False
+
+    @property
+    def stations(self) -> int:
+        """How many hostile radios it puts beside the agents."""
+        return 0
+
+    @property
+    def adapts(self) -> bool:
+        """Whether its `mode` depends on how well radios have heard."""
+        return False
+
+    def check(self, agents: int) -> None:
+        """Asked once, when the number of agents is known.
+
+        Raises:
+            ConfigError: the link does not fit so many agents.
+        """
+
+    def stage(self, site: Site) -> Stage | None:
+        """Something to pass before packets are out; None if they leave at once."""
         return None
 
-    def audience(self, lane: Ints, sender: Ints, position: NDArray[np.floating]) -> Pairs:
+    def relay(self, site: Site) -> Relay | None:
+        """Something that sends received packets on."""
+        return None
+
+    def seal(self, site: Site) -> Seal | None:
+        """Something that marks packets as genuine."""
+        return None
+
+    def station(self, site: Site, number: int) -> Station:
+        """One of its ``stations``, the node of that number."""
+        raise NotImplementedError
+
+    def mode(self, packets: Held, heard_db: NDArray[np.float32] | None) -> tuple[Ints, Doubles] | None:
+        """Mode and rate, bits per second, with which a radio sends each of K packets; None without a radio.
+
+        Args:
+            heard_db: float32 [L, A, N], signal-to-noise ratio of the newest packet that each agent has received
+                of each node; NaN before the first. None if no link `adapts`.
+        """
+        return None
+
+    def audience(self, packets: Held, agents: int, around: Surroundings) -> Pairs:
         """Who can hear each packet, asked if the link `restricts`; the others are lost for its first reason.
 
         Args:
-            lane, sender: int32 [K]. position: float [lane, agent, 2], metres.
+            agents: A; receivers are numbered below it. around: where everybody is.
         """
         raise NotImplementedError
 
@@ -97,6 +150,6 @@ def _parse_one(part: str, spec: str) -> LinkModel:
 
 
 __all__ = [
-    "LINKS", "Draw", "Effect", "Hop", "Ints", "Keys", "LinkModel", "Mask", "Pairs", "SenderQueue",
-    "happens", "parse_link", "uniform",
+    "LINKS", "Draw", "Effect", "Held", "Hop", "Ints", "Keys", "LinkModel", "Mask", "Pairs", "Relay", "Seal", "Site",
+    "Stage", "Station", "Surroundings", "happens", "parse_link", "uniform",
 ]  # fmt: skip

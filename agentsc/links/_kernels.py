@@ -49,7 +49,7 @@ def in_range(
     """Receivers within a distance of every packet's sender, found in the nine cells around it.
 
     Args:
-        spot: [L, A, 2], metres. square: the distance's square. cell: [L, A], each agent's cell. Numbers run up
+        spot: [L, N, 2], metres. square: the distance's square. cell: [L, N], each node's cell. Numbers run up
             the columns of one lane's grid after another, with an empty border around each grid.
         column: cells in a column. member: [L A], agents (numbered within their lane) sorted by cell.
         begin: [cells + 1], where each cell begins in ``member``.
@@ -179,3 +179,25 @@ def arrivals(inbox: Any, arrival: Any, sender: Any, end: Any, order: Any, spare:
                 order[n] = spare[n]
             width *= 2
         first = last
+
+
+@kernel(array("uint64", 1), array("float64", 1), array("int32", 1), array("int32", 1), result("uint8", 2))
+def flips(key: Any, rate: Any, packet: Any, bits: Any, wrong: Any) -> None:
+    """Set each of the first bits of ``wrong`` [N, W] with a probability, jumping from one wrong bit to the next."""
+    for n in range(packet.shape[0]):
+        if rate[n] <= 0.0:
+            continue
+        scale = np.log1p(-rate[n]) if rate[n] < 1.0 else -np.inf
+        word, at = key[n], -1
+        while True:
+            word = (word ^ _M1) * _GOLDEN + _GOLDEN
+            x = (word ^ (word >> _S30)) * _M1
+            x = (x ^ (x >> _S27)) * _M2
+            x = x ^ (x >> _S31)
+            # The gap to the next wrong bit is geometric; the draw is kept off zero.
+            draw = (np.float64(x >> np.uint64(11)) + 0.5) * 2.0**-53
+            gap = np.log(draw) / scale
+            if gap >= bits[packet[n]] - at - 1:
+                break
+            at += 1 + np.int64(gap)
+            wrong[n, at >> 3] |= np.uint8(0x80 >> (at & 7))

@@ -1,6 +1,6 @@
 """The medium's books: what became of every packet at every receiver.
 
-In every lane, at any time: offered + duplicated = delivered + lost + in flight.
+In every lane, at any time: offered + duplicated + relayed + injected = delivered + lost + in flight.
 """
 
 from __future__ import annotations
@@ -20,17 +20,25 @@ class Books:
 
     Attributes:
         offered: int64 [L], every packet to every other agent of its lane. duplicated: copies made on the way.
-        delivered: handed over. losses: (number of the link, reason) → int64 [L].
+        relayed: sent on by relays. injected: sent by hostile stations. delivered: handed over.
+        undetected: arrive with wrong bits and a checksum that holds, part of what is in flight and delivered. losses: (number of the link, reason) → int64 [L].
     """
 
     def __init__(self, links: Sequence[LinkModel], lanes: int) -> None:
         self._links = len(links)
         self.offered = np.zeros(lanes, np.int64)
         self.duplicated = np.zeros(lanes, np.int64)
+        self.relayed, self.injected = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
         self.delivered = np.zeros(lanes, np.int64)
+        self.undetected = np.zeros(lanes, np.int64)
         self.losses: dict[tuple[int, str], Counts] = {
             (i, reason): np.zeros(lanes, np.int64) for i, link in enumerate(links) for reason in link.reasons
         }
+
+    @property
+    def whole(self) -> Counts:
+        """int64 [L], everything that ever was on its way."""
+        return self.offered + self.duplicated + self.relayed + self.injected
 
     @property
     def lost(self) -> Counts:

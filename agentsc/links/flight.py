@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.links.hop import Doubles, Ints
-from agentsc.links.queue import Held
+from agentsc.links.packets import Doubles, Held, Ints, widen
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,8 @@ class Deliveries:
         packet: int32 [M], its row of ``payload``; a broadcast heard by many is there once, so decode
             ``payload`` and index the result.
         payload: uint8 [K, W]. payload_bits: int32 [K].
+        hops: int32 [K], how often each packet was relayed. forged: bool [K], sent by no agent. Nobody but metrics
+            may look at the latter; ``sender`` is the one that the packet names.
     """
 
     lane: Ints
@@ -32,9 +33,26 @@ class Deliveries:
     packet: Ints
     payload: NDArray[np.uint8]
     payload_bits: Ints
+    hops: Ints
+    forged: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.lane)
+
+    def take(self, rows: NDArray) -> Deliveries:
+        """Some deliveries, by number or by mask, of the same packets."""
+        kept = (getattr(self, name)[rows] for name in ("lane", "sender", "receiver", "sent_clock", "arrival_s", "packet"))
+        return Deliveries(*kept, self.payload, self.payload_bits, self.hops, self.forged)
+
+    def onward(self, rows: NDArray, now_s: float) -> Held:
+        """What the receivers of some deliveries send on, as they received it."""
+        packet, origin = self.packet[rows], self.sender[rows]
+        at = np.full(len(packet), now_s)
+        sent = Held.new(
+            self.lane[rows], self.receiver[rows], self.sent_clock[rows], self.payload[packet],
+            self.payload_bits[packet], at,
+        )  # fmt: skip
+        return sent._replace(origin=origin, hops=self.hops[packet] + 1, forged=self.forged[packet])
 
     @property
     def data(self) -> NDArray[np.uint8]:
@@ -71,6 +89,8 @@ NONE = Deliveries(
     packet=NO_INTS,
     payload=np.zeros((0, 0), np.uint8),
     payload_bits=NO_INTS,
+    hops=NO_INTS,
+    forged=np.zeros(0, bool),
 )
 
 
@@ -145,7 +165,7 @@ class Flights:
         if not isinstance(flight.arrival_s, float):
             return self._mixed([flight])
         sent, agents = flight.sent, self.agents
-        lane, sender = sent.lane[flight.packet], sent.sender[flight.packet]
+        lane, sender = sent.lane[flight.packet], sent.origin[flight.packet]
         inbox = lane * np.int64(agents) + flight.receiver
         # All arrived together, so the order is that of (lane, receiver, sender), which is one integer.
         top = self.lanes * agents**2
@@ -163,6 +183,8 @@ class Flights:
             packet=packet,
             payload=sent.data,
             payload_bits=sent.bits,
+            hops=sent.hops,
+            forged=sent.forged,
         )
 
     def _mixed(self, flights: list[Flight]) -> Deliveries:
@@ -171,7 +193,7 @@ class Flights:
         packet = _join([f.packet + start for f, start in zip(flights, first, strict=False)])
         receiver = _join([f.receiver for f in flights])
         lane = _join([f.sent.lane for f in flights])[packet]
-        sender = _join([f.sent.sender for f in flights])[packet]
+        sender = _join([f.sent.origin for f in flights])[packet]
         sent_clock = _join([f.sent.clock for f in flights])[packet]
         arrival = _join([np.broadcast_to(f.arrival_s, len(f.packet)) for f in flights])
         order = self._arrivals(lane * np.int64(self.agents) + receiver, arrival, sender)
@@ -184,6 +206,8 @@ class Flights:
             packet=packet[order],
             payload=_stack([f.sent.data for f in flights]),
             payload_bits=_join([f.sent.bits for f in flights]),
+            hops=_join([f.sent.hops for f in flights]),
+            forged=_join([f.sent.forged for f in flights]),
         )
 
     def _arrivals(self, inbox: NDArray[np.int64], arrival: Doubles, sender: Ints) -> NDArray[np.integer]:
@@ -204,7 +228,7 @@ def _join(parts: list[NDArray]) -> NDArray:
 def _stack(parts: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Rows of all parts, padded with zeros to one width."""
     width = max(part.shape[1] for part in parts)
-    return _join([np.pad(p, ((0, 0), (0, width - p.shape[1]))) if p.shape[1] < width else p for p in parts])
+    return _join([widen(part, width) for part in parts])
 
 
 def _dense_order(key: NDArray[np.int64], top: int) -> NDArray[np.int32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsc.intent.codec import crc_holds
 from agentsc.intent.fields import BASE, INTENT, KIND_BITS
 
 HEADER_BITS = sum(bits for _, bits in BASE)
@@ -22,3 +23,24 @@ def overhead_bits(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[n
     sections = data[:, 0] >> 4
     header = np.where(sections == 0, HEADER_BITS + KIND_BITS, HEADER_BITS)
     return header, np.where(sections == INTENT, 8, 16)
+
+
+def intact(data: NDArray[np.uint8], bits: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether each packet's checksum holds, as its receiver computes it from what arrived.
+
+    Args:
+        data: uint8 [K, W]. bits: [K], of each packet with its checksum; what is behind them is ignored.
+
+    Returns:
+        bool [K]; False for packets too short for a checksum.
+    """
+    bits = np.asarray(bits, np.int64)
+    width = np.where(data[:, 0] >> 4 == INTENT, 8, 16)
+    payload = np.minimum(bits - width, 8 * data.shape[1] - width)
+    good = payload > 0
+    for each in (8, 16):
+        rows = np.flatnonzero(good & (width == each))
+        if len(rows):
+            wide = np.pad(data[rows], ((0, 0), (0, 3)))
+            good[rows] = crc_holds(wide, payload[rows], each)
+    return good

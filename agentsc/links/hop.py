@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsc.links.packets import Doubles, Held, Ints
+from agentsc.links.parts import Air, Overlaps
+from envs.geometry import Obstacles
 from envs.keyed import hash_words
 
-Ints = NDArray[np.int32]
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
-Doubles = NDArray[np.float64]
 
 
 class Pairs(NamedTuple):
@@ -28,33 +29,40 @@ class Pairs(NamedTuple):
     receiver: Ints
 
 
+class Surroundings(NamedTuple):
+    """What is around the radios.
+
+    nodes: N. position: float [L, N, 2], metres, where they are; None if nobody told. obstacles: of all lanes.
+    air: transmissions on a shared medium.
+    """
+
+    nodes: int
+    position: NDArray[np.floating] | None = None
+    obstacles: Obstacles | None = None
+    air: Air | None = None
+
+
 class Hop:
     """K packets, each on its way to some receivers: N rows.
 
     Attributes:
-        lane, sender, clock: int32 [K]; clock is the message round of sending.
-        bits: int32 [K], on the air. sent_s: float64 [K], seconds since the start.
+        packets: the K packets. lane, sender, clock, bits, origin: int32 [K] of them; clock is the message round
+            of sending. sent_s: float64 [K], when the last bit has left; start_s: when the first one has.
         packet: int32 [N], the row of the packet. receiver: int32 [N].
         copy: int64 [N], 0 for the packet itself, another number for every copy that a link made of it;
             None without copies. Copies stand behind all originals.
-        originals: how many rows are no copies.
+        interference_mw: float64 [N], power that reaches the receiver from elsewhere, said by links before;
+            None if there is none.
     """
 
     def __init__(
-        self,
-        lane: Ints,
-        sender: Ints,
-        clock: Ints,
-        bits: Ints,
-        sent_s: Doubles,
-        pairs: Pairs,
-        agents: int,
-        position: NDArray[np.floating] | None = None,
-        copy: NDArray[np.int64] | None = None,
+        self, packets: Held, pairs: Pairs, around: Surroundings, copy: NDArray[np.int64] | None = None
     ) -> None:
-        self.lane, self.sender, self.clock, self.bits, self.sent_s = lane, sender, clock, bits, sent_s
+        self.packets, self.around, self.copy = packets, around, copy
+        self.lane, self.sender, self.clock, self.bits = packets.lane, packets.sender, packets.clock, packets.bits
+        self.origin, self.sent_s, self.start_s = packets.origin, packets.at_s, packets.start_s
         self.packet, self.receiver = pairs
-        self.agents, self._position, self.copy = agents, position, copy
+        self.interference_mw: Doubles | None = None
 
     def __len__(self) -> int:
         return len(self.packet)
@@ -65,9 +73,22 @@ class Hop:
 
     @cached_property
     def pair(self) -> NDArray[np.int64]:
-        """int64 [N]: (lane · A + sender) · A + receiver, the place of a pair's state."""
-        row = (self.lane.astype(np.int64) * self.agents + self.sender) * self.agents
+        """int64 [N]: (lane · nodes + sender) · nodes + receiver, the place of a pair's state."""
+        nodes = self.around.nodes
+        row = (self.lane.astype(np.int64) * nodes + self.sender) * nodes
         return row[self.packet] + self.receiver
+
+    @cached_property
+    def ends_m(self) -> tuple[Doubles, Doubles]:
+        """Where sender and receiver are: float64 [N, 2] each, metres.
+
+        Raises:
+            ValueError: the medium was not told where agents are.
+        """
+        spot = known(self.around.position)
+        lane = self.lane[self.packet]
+        ends = spot[lane, self.sender[self.packet]], spot[lane, self.receiver]
+        return ends[0].astype(np.float64), ends[1].astype(np.float64)
 
     @cached_property
     def distance_m(self) -> Doubles:
@@ -76,10 +97,16 @@ class Hop:
         Raises:
             ValueError: the medium was not told where agents are.
         """
-        spot = known(self._position).astype(np.float64)
-        lane = self.lane[self.packet]
-        gap = spot[lane, self.sender[self.packet]] - spot[lane, self.receiver]
+        begin, end = self.ends_m
+        gap = begin - end
         return np.hypot(gap[:, 0], gap[:, 1])
+
+    @cached_property
+    def overlaps(self) -> Overlaps | None:
+        """Who else was on the air during each packet; None where no link shares the medium."""
+        from agentsc.links.access import overlaps
+
+        return None if self.around.air is None else overlaps(self.packets, self.around.air)
 
     def with_copies(self, rows: NDArray[np.integer], maker: int) -> Hop:
         """The same list with copies of ``rows`` [M] behind it, made by the link of that number."""
@@ -90,17 +117,10 @@ class Hop:
             np.concatenate([self.packet, self.packet[rows]]),
             np.concatenate([self.receiver, self.receiver[rows]]),
         )
-        return Hop(
-            self.lane,
-            self.sender,
-            self.clock,
-            self.bits,
-            self.sent_s,
-            pairs,
-            self.agents,
-            self._position,
-            copy,
-        )
+        longer = Hop(self.packets, pairs, self.around, copy)
+        if self.interference_mw is not None:
+            longer.interference_mw = np.concatenate([self.interference_mw, self.interference_mw[rows]])
+        return longer
 
 
 class Draw:
@@ -115,9 +135,13 @@ class Draw:
 
     @cached_property
     def packet(self) -> Keys:
-        """uint64 [N], well-mixed and never repeated: of (seed, link, episode, round, sender, receiver, copy)."""
+        """uint64 [N], well-mixed and never repeated: of (seed, link, episode, round, sender, receiver, origin, copy)."""
         hop = self._hop
-        key = self._mixed(hash_words(self._seeds[hop.lane], hop.clock))
+        prefix = hash_words(self._seeds[hop.lane], hop.clock)
+        relayed = hop.origin != hop.sender
+        if relayed.any():  # a relay may send packets of several origins in one round
+            prefix[relayed] = hash_words(prefix[relayed], hop.origin[relayed])
+        key = self._mixed(prefix)
         if hop.copy is not None:
             first = hop.originals
             key[first:] = hash_words(key[first:], hop.copy[first:])

@@ -6,48 +6,17 @@ still be dropped, so the queue holds it until its turn has come; nothing is deci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int32]
-Doubles = NDArray[np.float64]
+from agentsc.links.packets import Doubles, Held, join
+from agentsc.links.parts import Stage
 
 _SAME_S = 1e-9
 """Times no further apart are the same, computed along two ways."""
 
 
-class Held(NamedTuple):
-    """Packets at one point of their way, at most one per sender.
-
-    lane, sender, clock, bits: int32 [K]; clock is the message round of sending. data: uint8 [K, W].
-    at_s: float64 [K], seconds since the start at which they reach that point.
-    """
-
-    lane: Ints
-    sender: Ints
-    clock: Ints
-    data: NDArray[np.uint8]
-    bits: Ints
-    at_s: Doubles
-
-    def take(self, rows: NDArray) -> Held:
-        """Some rows, by number or by mask."""
-        return Held(*(column[rows] for column in self))
-
-
-def join(parts: Sequence[Held]) -> Held:
-    """All parts one behind the other; shorter data is filled up with zeros."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.data.shape[1] for part in parts)
-    wide = [p._replace(data=np.pad(p.data, ((0, 0), (0, width - p.data.shape[1])))) for p in parts]
-    return Held(*(np.concatenate(columns) for columns in zip(*wide, strict=True)))
-
-
-class SenderQueue:
+class SenderQueue(Stage):
     """First come, first served, one at a time, at a constant rate; one queue for every sender.
 
     Args:
@@ -66,24 +35,15 @@ class SenderQueue:
     def __len__(self) -> int:
         return 0 if self._waiting is None else len(self._waiting.lane)
 
-    def waiting(self, lanes: int) -> NDArray[np.int64]:
-        """int64 [L]: packets that wait."""
-        lane = np.zeros(0, np.int32) if self._waiting is None else self._waiting.lane
-        return np.bincount(lane, minlength=lanes).astype(np.int64)
+    @property
+    def waiting(self) -> Held | None:
+        return self._waiting
 
     def advance(self, now_s: float) -> list[Held]:
-        """Packets whose turn came up to ``now_s``, in turns; ``at_s`` is when their last bit has left."""
+        """Packets whose turn came up to ``now_s``; they may still be on their way."""
         return self._serve(np.full(len(self._free_s), now_s))
 
     def offer(self, packets: Held) -> tuple[list[Held], Held | None]:
-        """Take packets in when they come.
-
-        Args:
-            packets: no sender may come before its own earlier ones.
-
-        Returns:
-            Packets that have left or are leaving, as by `advance`, and packets that were dropped.
-        """
         who = self._who(packets)
         until = np.full(len(self._free_s), -np.inf)
         until[who] = packets.at_s
@@ -99,9 +59,10 @@ class SenderQueue:
     def _send(self, packets: Held) -> Held:
         """Begin to send as soon as the radio is free."""
         who = self._who(packets)
-        end = np.maximum(self._free_s[who], packets.at_s) + packets.bits / self.rate_bps
+        start = np.maximum(self._free_s[who], packets.at_s)
+        end = start + packets.bits / self.rate_bps
         self._free_s[who] = end
-        return packets._replace(at_s=end)
+        return packets._replace(at_s=end, start_s=start)
 
     def _serve(self, until_s: Doubles) -> list[Held]:
         """Send what waits, one packet per sender and turn, as long as a turn begins by ``until_s`` [sender]."""

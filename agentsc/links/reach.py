@@ -21,29 +21,32 @@ def everyone(sender: Ints, agents: int) -> Pairs:
     """
     from agentsc.links import _kernels
 
-    count = len(sender) * (agents - 1)
+    count = len(sender) * agents - int((sender < agents).sum())
     packet, receiver = np.empty(count, np.int32), np.empty(count, np.int32)
     _kernels.everyone(sender, agents, packet, receiver)
     return Pairs(packet, receiver)
 
 
-def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: float) -> Pairs:
+def within(
+    lane: Ints, sender: Ints, position: NDArray[np.floating], metres: float, agents: int | None = None
+) -> Pairs:
     """Those no farther than ``metres`` from the sender; the cost grows with how many there are.
 
     Agents are sorted into a grid of cells that are no smaller than the distance, so that neighbours are in
     the nine cells around.
 
     Args:
-        lane, sender: int32 [K]. position: float [L, A, 2], metres.
+        lane, sender: int32 [K]. position: float [L, N, 2], metres.
+        agents: nodes below that number can hear; None for all.
     """
     from agentsc.links import _kernels
 
-    agents = position.shape[1]
+    agents = position.shape[1] if agents is None else agents
     spot = np.ascontiguousarray(position, np.float64)
     span = float((spot - spot.min(1, keepdims=True)).max(initial=0.0))
     # No more cells than about agents, however small the distance; rounding must not skip a cell.
     width = max(metres * (1 + 1e-9), span / np.ceil(np.sqrt(agents)))
-    cell, column, member, begin = _cells(spot, width)
+    cell, column, member, begin = _cells(spot, width, agents)
     count = np.empty(len(lane), np.int64)
     grid = (lane, sender, spot, metres * metres, cell, column, member, begin, count)
     room = _ROOM * len(lane)
@@ -56,15 +59,18 @@ def within(lane: Ints, sender: Ints, position: NDArray[np.floating], metres: flo
         room = total
 
 
-def nearest(lane: Ints, sender: Ints, position: NDArray[np.floating], k: int) -> Pairs:
+def nearest(
+    lane: Ints, sender: Ints, position: NDArray[np.floating], k: int, agents: int | None = None
+) -> Pairs:
     """The k others nearest to the sender, of equally near ones those with the lower number; all if there are fewer.
 
     Args:
-        lane, sender: int32 [K]. position: float [L, A, 2], metres.
+        lane, sender: int32 [K]. position: float [L, N, 2], metres.
+        agents: nodes below that number can hear; None for all.
     """
     from agentsc.links import _kernels
 
-    agents = position.shape[1]
+    agents = position.shape[1] if agents is None else agents
     reached = min(k, agents - 1)
     spot = np.ascontiguousarray(position, np.float64)
     span = float((spot - spot.min(1, keepdims=True)).max(initial=0.0))
@@ -73,26 +79,27 @@ def nearest(lane: Ints, sender: Ints, position: NDArray[np.floating], k: int) ->
     side = np.ceil(np.sqrt(agents / max(0.1 * reached, 1.0))) if agents > _FEW else 1.0
     width = max(span / side, 1e-9)
     receiver = np.empty((len(lane), reached), np.int32)
-    _kernels.k_nearest(lane, sender, spot, width, *_cells(spot, width), np.empty(reached), receiver)
+    _kernels.k_nearest(lane, sender, spot, width, *_cells(spot, width, agents), np.empty(reached), receiver)
     return Pairs(np.repeat(np.arange(len(lane), dtype=np.int32), reached), receiver.ravel())
 
 
 def _cells(
-    spot: NDArray[np.float64], width: float
+    spot: NDArray[np.float64], width: float, agents: int
 ) -> tuple[NDArray[np.int64], int, NDArray[np.int64], NDArray[np.int64]]:
     """Agents sorted into square cells of every lane's own grid, with an empty border all around.
 
     Returns:
-        Each agent's cell [L, A], cells in a column, agents (numbered within their lane) sorted by cell [L A], and
+        Each node's cell [L, N], cells in a column, agents (numbered within their lane) sorted by cell [L A], and
         where each cell begins among them [cells + 1].
     """
-    lanes, agents = spot.shape[:2]
+    lanes = len(spot)
     at = ((spot - spot.min(1, keepdims=True)) / width).astype(np.int64) + 1
     column = int(at.max(initial=1)) + 2
     cell = (np.arange(lanes)[:, None] * column + at[..., 0]) * column + at[..., 1]
     begin = np.zeros(lanes * column**2 + 1, np.int64)
-    np.cumsum(np.bincount(cell.ravel(), minlength=len(begin) - 1), out=begin[1:])
-    return cell, column, np.argsort(cell.ravel(), kind="stable") % agents, begin
+    mine = cell[:, :agents].ravel()
+    np.cumsum(np.bincount(mine, minlength=len(begin) - 1), out=begin[1:])
+    return cell, column, np.argsort(mine, kind="stable") % agents, begin
 
 
 def both(one: Pairs, other: Pairs, agents: int) -> Pairs:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentsc.links import LINKS, Draw, Hop, LinkModel, Pairs, happens, parse_link
+from agentsc.links import LINKS, Draw, Held, Hop, LinkModel, Pairs, Surroundings, happens, parse_link
 from agentsc.links.reach import everyone
 from envs.errors import ConfigError
 from envs.keyed import hash_words, uniform
@@ -94,7 +94,8 @@ def hop_of(lanes: int = 2, agents: int = 5, clock: int = 3) -> Hop:
     lane, sender = (part.ravel().astype(np.int32) for part in np.indices((lanes, agents)))
     spots = np.random.default_rng(0).uniform(0, 1, (lanes, agents, 2))
     clocks, bits = np.full(len(lane), clock, np.int32), np.full(len(lane), 72, np.int32)
-    return Hop(lane, sender, clocks, bits, clocks * 0.05, everyone(sender, agents), agents, spots)
+    packets = Held.new(lane, sender, clocks, np.zeros((len(lane), 9), np.uint8), bits, clocks * 0.05)
+    return Hop(packets, everyone(sender, agents), Surroundings(agents, spots))
 
 
 @pytest.mark.parametrize("name", list(LINKS))
@@ -116,7 +117,7 @@ def test_every_link_keeps_the_shapes_and_is_a_pure_function(name: str, recording
     for key in one:
         np.testing.assert_array_equal(one[key], other[key])
     if link.restricts:
-        packet, receiver = link.audience(hop.lane, hop.sender, np.zeros((2, 5, 2)))
+        packet, receiver = link.audience(hop.packets, 5, Surroundings(5, np.zeros((2, 5, 2))))
         assert (np.diff(packet.astype(int) * 5 + receiver) > 0).all() and (
             hop.sender[packet] != receiver
         ).all()
@@ -126,10 +127,7 @@ def test_every_link_keeps_the_shapes_and_is_a_pure_function(name: str, recording
 def test_what_a_row_meets_does_not_depend_on_the_rows_beside_it(name: str, recording: str) -> None:
     link, hop = shrunken(name, recording), hop_of()
     seeds, some = hash_words(7, np.arange(2)), np.arange(1, len(hop), 3)
-    part = Hop(
-        hop.lane, hop.sender, hop.clock, hop.bits, hop.sent_s,
-        Pairs(hop.packet[some], hop.receiver[some]), hop.agents, None,
-    )  # fmt: skip
+    part = Hop(hop.packets, Pairs(hop.packet[some], hop.receiver[some]), hop.around)
     states = [link.initial(Draw(h, seeds)) for h in (hop, part)]
     whole, own = (link.carry(h, Draw(h, seeds), s) for h, s in zip((hop, part), states, strict=True))
     for reason, lost in whole.lost.items():

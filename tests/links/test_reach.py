@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traffic import everyone as all_speak
 
-from agentsc.links import LINKS, Draw, Hop, Pairs
+from agentsc.links import Draw, Held, Hop, Pairs, Surroundings
 from agentsc.links.medium import Medium
-from agentsc.links.reach import both, everyone, within
+from agentsc.links.reach import both, everyone, nearest, within
 from envs.keyed import hash_words
 
 
@@ -59,7 +59,7 @@ def test_the_nearest_are_the_nearest(seed: int, lanes: int, agents: int, k: int,
     if lattice:  # equal places and equal distances
         spots = np.rint(2 * spots)
     lane, sender = (p.astype(np.int32) for p in np.nonzero(rng.random((lanes, agents)) < 0.6))
-    found = heard(LINKS.create("k-nearest", k=k).audience(lane, sender, spots), len(lane), agents)
+    found = heard(nearest(lane, sender, spots, k), len(lane), agents)
     square = ((spots[lane] - spots[lane, sender][:, None]) ** 2).sum(-1)
     square[np.arange(len(lane)), sender] = np.inf
     order = np.argsort(square, axis=1, kind="stable")[:, : min(k, agents - 1)]
@@ -70,7 +70,7 @@ def test_the_nearest_are_the_nearest(seed: int, lanes: int, agents: int, k: int,
 
 def test_at_one_spot_there_are_still_k_nearest() -> None:
     lane, sender = np.zeros(6, np.int32), np.arange(6, dtype=np.int32)
-    pairs = LINKS.create("k-nearest", k=2).audience(lane, sender, np.zeros((1, 6, 2), np.float32))
+    pairs = nearest(lane, sender, np.zeros((1, 6, 2), np.float32), 2)
     assert heard(pairs, 6, 6).sum(1).tolist() == [2] * 6 and (pairs.receiver != sender[pairs.packet]).all()
 
 
@@ -86,7 +86,8 @@ def test_keys_are_those_of_the_words() -> None:
     lane, sender = (p.astype(np.int32) for p in np.nonzero(rng.random((3, 200)) < 0.5))
     clock = rng.integers(0, 60_000, len(lane)).astype(np.int32)
     pairs = everyone(sender, 200)
-    hop = Hop(lane, sender, clock, clock, clock * 0.05, pairs, 200)
+    packets = Held.new(lane, sender, clock, np.zeros((len(lane), 1), np.uint8), clock, clock * 0.05)
+    hop = Hop(packets, pairs, Surroundings(200))
     seeds = hash_words(5, np.arange(3))
     draw = Draw(hop, seeds)
     word = (sender.astype(np.int64)[pairs.packet] << 16) + pairs.receiver

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agentsc.links import LINKS, LinkModel, SenderQueue
+from agentsc.links import LINKS, LinkModel, Site
+from agentsc.links.queue import SenderQueue
 
 
 @LINKS.register("bandwidth")
@@ -32,5 +33,5 @@ class Bandwidth(LinkModel):
         "tail", description="which packet goes when no place is left: the newest (tail) or the oldest (head)"
     )
 
-    def sender_queue(self, lanes: int, agents: int) -> SenderQueue:
-        return SenderQueue(self.kbps * 1e3, self.queue, self.drop == "head", lanes, agents)
+    def stage(self, site: Site) -> SenderQueue:
+        return SenderQueue(self.kbps * 1e3, self.queue, self.drop == "head", site.lanes, site.nodes)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.links import LINKS, Ints, LinkModel, Pairs
+from agentsc.links import LINKS, Held, LinkModel, Pairs, Surroundings
+from agentsc.links.hop import known
 from agentsc.links.reach import nearest
 
 
@@ -17,9 +16,12 @@ class KNearest(LinkModel):
     """Packets reach the k agents nearest to their sender, and nobody else; hearing need not be mutual."""
 
     reasons: ClassVar[tuple[str, ...]] = ("topology",)
-    restricts: ClassVar[bool] = True
 
     k: int = Field(ge=1, le=65535, examples=[2], description="number of agents that a packet reaches")
 
-    def audience(self, lane: Ints, sender: Ints, position: NDArray[np.floating]) -> Pairs:
-        return nearest(lane, sender, position, self.k)
+    @property
+    def restricts(self) -> bool:
+        return True
+
+    def audience(self, packets: Held, agents: int, around: Surroundings) -> Pairs:
+        return nearest(packets.lane, packets.sender, known(around.position), self.k, agents)

@@ -1,0 +1,146 @@
+"""Moving parts that links may add to a medium.
+
+A `LinkModel` is a pure function of packets. What has to remember more than a state per pair is a part of its own, made
+by the link for one medium: a `Stage` in front of the radios, a `Relay` and a `Seal` behind them, a `Station` beside them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.links.flight import Deliveries
+from agentsc.links.packets import Doubles, Held, Ints
+
+if TYPE_CHECKING:
+    from agentsc.links.hop import Surroundings
+
+
+class Site(NamedTuple):
+    """Where a link works.
+
+    lanes: L. agents: A, who receive. nodes: N ≥ A, whose radios send: hostile stations are numbered from A on.
+    seeds: uint64 [L], the link's key in every lane. round_s: seconds per message round.
+    """
+
+    lanes: int
+    agents: int
+    nodes: int
+    seeds: NDArray[np.uint64]
+    round_s: float
+
+
+class Air(NamedTuple):
+    """Transmissions on a shared medium, sorted by (lane, start).
+
+    lane, sender: int32 [T]. start_s, end_s: float64 [T]. channel: int32 [T]; only transmissions on one channel
+    disturb each other.
+    """
+
+    lane: Ints
+    sender: Ints
+    start_s: Doubles
+    end_s: Doubles
+    channel: Ints
+
+
+class Overlaps(NamedTuple):
+    """Which other transmissions were on the air, on the same channel, during each of K packets.
+
+    begin: int64 [K + 1]; packet k has the rows begin[k] : begin[k + 1] of the others.
+    sender: int32 [M]. share: float64 [M], part of the packet's time, in (0, 1].
+    """
+
+    begin: NDArray[np.int64]
+    sender: Ints
+    share: Doubles
+
+
+class Stage:
+    """Holds packets until they are out; one for all senders of all lanes.
+
+    Attributes:
+        air: what has been on the air lately; None where packets do not disturb each other.
+    """
+
+    air: Air | None = None
+
+    def offer(self, packets: Held) -> tuple[list[Held], Held | None]:
+        """Take packets in, each at its ``at_s``.
+
+        Args:
+            packets: at most one per sender; no sender may come before its own earlier ones.
+
+        Returns:
+            Packets that are out or on their way, as by `advance`, and packets that were dropped.
+        """
+        raise NotImplementedError
+
+    def advance(self, now_s: float) -> list[Held]:
+        """Packets that are out by ``now_s``, in parts with at most one per sender.
+
+        ``start_s`` and ``at_s`` are when their first and last bit went out; at_s may lie ahead only if nothing
+        that happens later can disturb them.
+        """
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> Held | None:
+        """Packets that have not been returned yet."""
+        raise NotImplementedError
+
+    def see(self, around: Surroundings) -> None:
+        """Told before every round's offers where nodes and obstacles are."""
+
+
+class Relay:
+    """Sends on what agents have received, so that it goes farther than one radio reaches."""
+
+    def forward(self, found: Deliveries, clock: int) -> Held:
+        """What receivers send on in round ``clock``: `Deliveries.onward` makes the packets.
+
+        Args:
+            found: what they have received just now and not before. A link with a relay declares the reason
+                ``repeat``, for which what was received before is lost.
+        """
+        raise NotImplementedError
+
+
+class Seal:
+    """Adds bits behind every packet, by which receivers know whether it is what it claims to be.
+
+    A link with a seal declares the reasons for which `open` refuses packets, and ``repeat``.
+
+    Attributes:
+        bits: added to every packet.
+    """
+
+    bits: int = 0
+
+    def close(self, packets: Held) -> Held:
+        """Packets with their seal: data and bits change. Only agents have the key."""
+        raise NotImplementedError
+
+    def open(self, found: Deliveries, clock: int) -> tuple[Deliveries, dict[str, NDArray[np.bool_]]]:
+        """Deliveries without seals, all M of them, and reason → bool [M], which are to be refused."""
+        raise NotImplementedError
+
+
+class Station:
+    """A hostile radio beside the agents. It hears everything that is sent, wherever it stands.
+
+    Attributes:
+        place: float [L, 2], metres.
+    """
+
+    place: NDArray[np.floating]
+
+    def send(self, sent: Held, clock: int) -> Held | None:
+        """What it sends in round ``clock``, ``sender`` being its own number, at most one packet in every lane.
+
+        Args:
+            sent: what agents send in that round, sealed if they seal.
+        """
+        raise NotImplementedError
