@@ -136,6 +136,7 @@ def inbox_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
         inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine],
         inbox.arrival_s[mine],
         renumbered.astype(np.int32), inbox.payload[kept], inbox.payload_bits[kept],
+        inbox.hops[kept], inbox.forged[kept],
     )  # fmt: skip
 
 

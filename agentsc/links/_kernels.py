@@ -188,7 +188,7 @@ def flips(key: Any, rate: Any, packet: Any, bits: Any, wrong: Any) -> None:
         if rate[n] <= 0.0:
             continue
         scale = np.log1p(-rate[n]) if rate[n] < 1.0 else -np.inf
-        word, at = key[n], -1
+        word, at = key[n], np.int64(-1)
         while True:
             word = (word ^ _M1) * _GOLDEN + _GOLDEN
             x = (word ^ (word >> _S30)) * _M1

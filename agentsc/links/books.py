@@ -21,7 +21,8 @@ class Books:
     Attributes:
         offered: int64 [L], every packet to every other agent of its lane. duplicated: copies made on the way.
         relayed: sent on by relays. injected: sent by hostile stations. delivered: handed over.
-        undetected: arrive with wrong bits and a checksum that holds, part of what is in flight and delivered. losses: (number of the link, reason) → int64 [L].
+        undetected: arrive with wrong bits and a checksum that holds, part of what is in flight and delivered.
+        losses: (number of the link, reason) → int64 [L].
     """
 
     def __init__(self, links: Sequence[LinkModel], lanes: int) -> None:

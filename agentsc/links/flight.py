@@ -41,8 +41,10 @@ class Deliveries:
 
     def take(self, rows: NDArray) -> Deliveries:
         """Some deliveries, by number or by mask, of the same packets."""
-        kept = (getattr(self, name)[rows] for name in ("lane", "sender", "receiver", "sent_clock", "arrival_s", "packet"))
-        return Deliveries(*kept, self.payload, self.payload_bits, self.hops, self.forged)
+        return Deliveries(
+            self.lane[rows], self.sender[rows], self.receiver[rows], self.sent_clock[rows], self.arrival_s[rows],
+            self.packet[rows], self.payload, self.payload_bits, self.hops, self.forged,
+        )  # fmt: skip
 
     def onward(self, rows: NDArray, now_s: float) -> Held:
         """What the receivers of some deliveries send on, as they received it."""

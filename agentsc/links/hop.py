@@ -135,12 +135,16 @@ class Draw:
 
     @cached_property
     def packet(self) -> Keys:
-        """uint64 [N], well-mixed and never repeated: of (seed, link, episode, round, sender, receiver, origin, copy)."""
+        """uint64 [N], well-mixed and never repeated.
+
+        Of (seed, link, episode, round, sender, receiver); for what is relayed or forged also of its author and hops,
+        for copies of their number.
+        """
         hop = self._hop
         prefix = hash_words(self._seeds[hop.lane], hop.clock)
         relayed = hop.origin != hop.sender
         if relayed.any():  # a relay may send packets of several origins in one round
-            prefix[relayed] = hash_words(prefix[relayed], hop.origin[relayed])
+            prefix[relayed] = hash_words(prefix[relayed], hop.origin[relayed], hop.packets.hops[relayed])
         key = self._mixed(prefix)
         if hop.copy is not None:
             first = hop.originals

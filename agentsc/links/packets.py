@@ -57,9 +57,8 @@ class Held(NamedTuple):
     def new(cls, lane: Ints, sender: Ints, clock: Ints, data: Bytes, bits: Ints, at_s: Doubles) -> Held:
         """Packets of agents that are about to be sent."""
         zero = np.zeros(len(lane), np.int32)
-        return cls(
-            lane, sender, clock, data, bits, at_s, at_s, sender, zero, zero.astype(bool), zero, np.full(len(lane), np.nan)
-        )  # fmt: skip
+        forged, rate = np.zeros(len(lane), bool), np.full(len(lane), np.nan)
+        return cls(lane, sender, clock, data, bits, at_s, at_s, sender, zero, forged, zero, rate)
 
     def take(self, rows: NDArray) -> Held:
         """Some rows, by number or by mask."""

@@ -1,7 +1,8 @@
 """Moving parts that links may add to a medium.
 
-A `LinkModel` is a pure function of packets. What has to remember more than a state per pair is a part of its own, made
-by the link for one medium: a `Stage` in front of the radios, a `Relay` and a `Seal` behind them, a `Station` beside them.
+A `LinkModel` is a pure function of packets. What has to remember more than a state per pair is a part of its own,
+made by the link for one medium: a `Stage` in front of the radios, a `Relay` and a `Seal` behind them, a `Station`
+beside them.
 """
 
 from __future__ import annotations
