@@ -142,7 +142,7 @@ def encode(message: Message, spec: PlanSpec) -> tuple[Bytes, Ints]:
         part = message if isinstance(index, slice) else message.rows(index)
         data, payload = _encode_group(part, mask, kind, spec)
         width = _crc_width(mask)
-        data = _append_crc(data, payload, width)
+        data = append_crc(data, payload, width)
         bits[index] = payload + width
         parts.append((index, data))
     columns = -(-int(bits.max(initial=0)) // 8)
@@ -437,7 +437,7 @@ def unpack(data: Bytes, widths: tuple[int, ...]) -> NDArray[np.uint64]:
     return np.bitwise_or.reduceat(pieces, first_of_field, axis=0)
 
 
-def _append_crc(data: Bytes, payload: NDArray[np.int64], width: int) -> Bytes:
+def append_crc(data: Bytes, payload: NDArray[np.int64], width: int) -> Bytes:
     """Payloads with their checksums directly behind; two more columns than needed at most."""
     need = (int(payload.max()) + 7) // 8
     out = np.zeros((len(data), need + 3), np.uint8)
@@ -468,4 +468,4 @@ def crc_holds(part: Bytes, payload: NDArray[np.int64], width: int) -> NDArray[np
     return crc(body, (payload + 7) // 8, width) == sent
 
 
-__all__ = ["BASE_BITS", "Message", "crc_holds", "decode", "encode", "pack", "unpack"]
+__all__ = ["BASE_BITS", "Message", "append_crc", "crc_holds", "decode", "encode", "pack", "unpack"]

@@ -75,6 +75,11 @@ class LinkModel(Plugin):
         return 0
 
     @property
+    def sealed_bits(self) -> int:
+        """Bits that its `seal` adds to every packet."""
+        return 0
+
+    @property
     def adapts(self) -> bool:
         """Whether its `mode` depends on how well radios have heard."""
         return False

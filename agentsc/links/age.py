@@ -32,6 +32,8 @@ class AgeOfInformation:
 
     def update(self, found: Deliveries, clock: int) -> None:
         """Account for what was handed over in round ``clock``; rounds must not go back."""
+        if found.forged.any():  # what no agent sent tells nothing about any
+            found = found.take(~found.forged[found.packet])
         if len(found) == 0:
             return
         pair = (found.lane.astype(np.int64) * self.agents + found.receiver) * self.agents + found.sender

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.intent.codec import crc_holds
+from agentsc.intent.codec import append_crc, crc_holds
 from agentsc.intent.fields import BASE, INTENT, KIND_BITS
 
 HEADER_BITS = sum(bits for _, bits in BASE)
@@ -44,3 +44,24 @@ def intact(data: NDArray[np.uint8], bits: NDArray[np.integer]) -> NDArray[np.boo
             wide = np.pad(data[rows], ((0, 0), (0, 3)))
             good[rows] = crc_holds(wide, payload[rows], each)
     return good
+
+
+def with_checksum(data: NDArray[np.uint8], payload: NDArray[np.integer]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Packets from their payloads, whatever those say.
+
+    Args:
+        data: uint8 [K, W], zeros behind the payload. payload: [K], bits of each.
+
+    Returns:
+        uint8 [K, W'] and int32 [K], bits with the checksum.
+    """
+    length: NDArray[np.int64] = np.asarray(payload, np.int64)
+    width = np.where(data[:, 0] >> 4 == INTENT, 8, 16)
+    out = np.zeros((len(data), data.shape[1] + 3), np.uint8)
+    for each in (8, 16):
+        rows = np.flatnonzero(width == each)
+        if len(rows):
+            sealed = append_crc(data[rows], length[rows], each)
+            columns = min(sealed.shape[1], out.shape[1])
+            out[rows, :columns] = sealed[:, :columns]
+    return out, (length + width).astype(np.int32)

@@ -131,7 +131,7 @@ class Draw:
     """
 
     def __init__(self, hop: Hop, seeds: Keys) -> None:
-        self._hop, self._seeds = hop, seeds
+        self._hop, self.seeds = hop, seeds
 
     @cached_property
     def packet(self) -> Keys:
@@ -141,7 +141,7 @@ class Draw:
         for copies of their number.
         """
         hop = self._hop
-        prefix = hash_words(self._seeds[hop.lane], hop.clock)
+        prefix = hash_words(self.seeds[hop.lane], hop.clock)
         relayed = hop.origin != hop.sender
         if relayed.any():  # a relay may send packets of several origins in one round
             prefix[relayed] = hash_words(prefix[relayed], hop.origin[relayed], hop.packets.hops[relayed])
@@ -154,12 +154,12 @@ class Draw:
     @cached_property
     def pair(self) -> Keys:
         """uint64 [N], the same for all packets of an ordered pair: of (seed, link, episode, sender, receiver)."""
-        return self._mixed(hash_words(self._seeds[self._hop.lane], -1))
+        return self._mixed(hash_words(self.seeds[self._hop.lane], -1))
 
     @cached_property
     def lane(self) -> Keys:
         """uint64 [N], the same for all packets of an episode: of (seed, link, episode)."""
-        return hash_words(self._seeds[self._hop.lane], -2)[self._hop.packet]
+        return hash_words(self.seeds[self._hop.lane], -2)[self._hop.packet]
 
     def _mixed(self, prefix: Keys) -> Keys:
         from agentsc.links import _kernels

@@ -67,8 +67,9 @@ class Medium:
         self.agents, self.round_s, self._obstacles = agents, round_s, obstacles
         episodes = np.asarray(episodes, np.int64)
         lanes, nodes = len(episodes), agents + sum(model.stations for model in self.links)
+        sealed = sum(model.sealed_bits for model in self.links)
         sites = [
-            Site(lanes, agents, nodes, hash_words(seed, stream_id(f"link.{i}"), episodes), round_s)
+            Site(lanes, agents, nodes, hash_words(seed, stream_id(f"link.{i}"), episodes), round_s, sealed)
             for i in range(len(self.links))
         ]
         placed = list(enumerate(zip(self.links, sites, strict=True)))
@@ -87,7 +88,7 @@ class Medium:
         self._dropped: list[Held] = []
         self._ended = True
         self.books = Books(self.links, lanes)
-        self._passage = Passage(self.links, sites, self.books, sum(seal.bits for _, seal in self._seals))
+        self._passage = Passage(self.links, sites, self.books)
         self.packets = np.zeros((lanes, agents), np.int64)
         self.bits = np.zeros((lanes, agents), np.int64)
         self.relayed_bits = np.zeros((lanes, agents), np.int64)

@@ -24,6 +24,7 @@ class Site(NamedTuple):
 
     lanes: L. agents: A, who receive. nodes: N ≥ A, whose radios send: hostile stations are numbered from A on.
     seeds: uint64 [L], the link's key in every lane. round_s: seconds per message round.
+    sealed_bits: behind every packet's own bits, as seals of all links add them.
     """
 
     lanes: int
@@ -31,6 +32,7 @@ class Site(NamedTuple):
     nodes: int
     seeds: NDArray[np.uint64]
     round_s: float
+    sealed_bits: int = 0
 
 
 class Air(NamedTuple):
@@ -113,12 +115,7 @@ class Seal:
     """Adds bits behind every packet, by which receivers know whether it is what it claims to be.
 
     A link with a seal declares the reasons for which `open` refuses packets, and ``repeat``.
-
-    Attributes:
-        bits: added to every packet.
     """
-
-    bits: int = 0
 
     def close(self, packets: Held) -> Held:
         """Packets with their seal: data and bits change. Only agents have the key."""
@@ -139,7 +136,7 @@ class Station:
     place: NDArray[np.floating]
 
     def send(self, sent: Held, clock: int) -> Held | None:
-        """What it sends in round ``clock``, ``sender`` being its own number, at most one packet in every lane.
+        """What it sends in round ``clock``: ``sender`` is its own number, ``forged`` is true.
 
         Args:
             sent: what agents send in that round, sealed if they seal.

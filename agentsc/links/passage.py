@@ -38,20 +38,17 @@ class Passage:
     """The links of a medium, in their order, with what they remember of every pair.
 
     Args:
-        links: models. sites: of each. books: where losses are entered. sealed_bits: of every packet, behind its
-            checksum.
+        links: models. sites: of each. books: where losses are entered.
 
     Attributes:
         heard_db: float32 [L, A, N], signal-to-noise ratio of the newest packet that each agent received of each
             node; None if no link adapts to it.
     """
 
-    def __init__(
-        self, links: Sequence[LinkModel], sites: Sequence[Site], books: Books, sealed_bits: int
-    ) -> None:
-        self.links, self.books, self.sealed_bits = list(links), books, sealed_bits
-        lanes, self.agents, self.nodes, *_ = sites[0]
-        self.lanes = lanes
+    def __init__(self, links: Sequence[LinkModel], sites: Sequence[Site], books: Books) -> None:
+        self.links, self.books = list(links), books
+        lanes, self.agents, self.nodes = sites[0].lanes, sites[0].agents, sites[0].nodes
+        self.lanes, self.sealed_bits = lanes, sites[0].sealed_bits
         self._seeds = [site.seeds for site in sites]
         every = _every_pair(lanes, self.nodes)
         self._states = [
@@ -99,6 +96,8 @@ class Passage:
             if effect.copied is not None and len(effect.copied):
                 hop, alive, delay, rows = self._copy(i, hop, alive, delay, effect.copied, effect.copy_delay_s)
                 wrong = None if wrong is None else (wrong[0], np.append(wrong[1], wrong[1][rows]))
+        if packets.forged.any():
+            alive = self._without_checksum(hop, alive)
         if wrong is None:
             return Carried(hop, alive, delay, packets, hop.packet)
         return self._with_errors(hop, alive, delay, *wrong)
@@ -167,6 +166,17 @@ class Passage:
             wrong = packets.take(origin[passes])._replace(data=data[passes])
             packets = join([packets, wrong])
         return Carried(hop, alive, delay, packets, packet)
+
+    def _without_checksum(self, hop: Hop, alive: Mask | None) -> Mask | None:
+        """What hostile stations send may be no packet at all."""
+        packets = hop.packets
+        bad = packets.forged & ~intact(packets.data, packets.bits - self.sealed_bits)
+        if not bad.any():
+            return alive
+        lost = bad[hop.packet] if alive is None else alive & bad[hop.packet]
+        link = next(i for i, link in enumerate(self.links) if link.stations and "crc" in link.reasons)
+        self.books.lose(link, "crc", self._per_lane(hop, np.flatnonzero(lost)))
+        return ~lost if alive is None else alive & ~lost
 
     def _per_lane(self, hop: Hop, rows: NDArray[np.integer]) -> Counts:
         """int64 [L], how many of those rows each lane has."""
