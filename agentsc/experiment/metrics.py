@@ -71,6 +71,9 @@ COUNTERS = (
 )
 """Per-lane counters of `RunLog`, as columns of ``episodes.parquet``."""
 
+BESIDE_OFFERED = ("duplicated", "relayed", "injected")
+"""Columns of what was on its way without being offered by an agent."""
+
 
 def unmeasured(reason: str) -> Metric:
     """A metric that this run cannot give."""
@@ -184,8 +187,9 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     else:
         silent = lanes.numbers("silent_rounds")
         found["silent_fraction"] = ratio(silent, silent + lanes.numbers("speaking_rounds"), "no round was run")
-    copies = np.nan_to_num(lanes.numbers("duplicated"))  # rows of earlier versions have none
-    counted("packet_error_rate", "lost", "decisions", "no packet had a receiver", more=copies)
+    # Rows without such links, and those of earlier versions, have none.
+    others = sum((np.nan_to_num(lanes.numbers(name)) for name in BESIDE_OFFERED), 0.0 * agents)
+    counted("packet_error_rate", "lost", "decisions", "no packet had a receiver", more=others)
     counted("age_of_information_s", "age_sum", "age_count", "no agent ever heard of a peer")
     counted("rounds_per_commit", "commit_rounds", "commits", "no plan was committed")
     counted("grant_ratio", "grants_given", "grants_asked", "no grant was asked for")
@@ -212,18 +216,19 @@ def timing(log: RunLog) -> dict[str, float | None]:
 
 
 def radio(log: RunLog) -> dict[str, Any] | None:
-    """What became of all lanes' packets, packet × receiver: ``offered + duplicated = delivered + lost + in_flight``.
+    """What became of all lanes' packets, packet × receiver.
 
     Returns:
-        Counts; ``lost`` by reason, and ``lost_by_link`` by reason for each link of the specification. None if
-        the run kept no such books.
+        Counts with ``offered + duplicated + relayed + injected = delivered + lost + in_flight``; relayed, injected
+        and undetected are there if a link may add to them. ``lost`` by reason, and ``lost_by_link`` by reason for
+        each link of the specification. None if the run kept no such books.
     """
     if log.decisions is None or "delivered" not in log.radio:
         return None
     sums = {name: count.sum().item() for name, count in log.radio.items()}
     return {
         "offered": int(log.decisions.sum()),
-        **{name: sums[name] for name in ("duplicated", "delivered", "in_flight")},
+        **{name: sums[name] for name in (*BESIDE_OFFERED, "delivered", "undetected", "in_flight") if name in sums},
         "lost": {name.removeprefix("lost_"): n for name, n in sums.items() if name.startswith("lost_")},
         "lost_by_link": log.link_losses,
     }

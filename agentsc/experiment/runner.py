@@ -281,7 +281,7 @@ class _Run:
         log, world, medium, counters = self.log, self.world, self.medium, self.fleet.counters()
         area, span = self.age.totals(ticks * self.rounds)
         self.age_sum[self.active], self.age_count[self.active] = area[self.active], span[self.active]
-        log.packets, log.bits = medium.packets, medium.bits
+        log.packets, log.bits = medium.packets, medium.bits + medium.relayed_bits
         log.decisions, log.lost = medium.decisions, medium.lost
         log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
         log.link_losses = medium.books.by_link

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agentsc.experiment.metrics import DESCRIPTIONS
+from agentsc.experiment.metrics import BESIDE_OFFERED, DESCRIPTIONS
 
 WIDTH = 118
 
@@ -67,7 +67,7 @@ def radio_table(result: Mapping[str, Any]) -> Table | None:
         result: the object that ``--json`` prints.
     """
     books = result.get("radio")
-    if not books or not (books["duplicated"] or any(books["lost"].values())):
+    if not books or not (any(map(books.get, BESIDE_OFFERED)) or any(books["lost"].values())):
         return None
     table = Table(
         title="packets at receivers", title_justify="left", title_style="bold", box=None, pad_edge=False
@@ -75,8 +75,10 @@ def radio_table(result: Mapping[str, Any]) -> Table | None:
     table.add_column("")
     table.add_column("number", justify="right")
     table.add_column("share", justify="right")
-    whole = books["offered"] + books["duplicated"]
-    rows = {"offered": books["offered"], "copies": books["duplicated"], "delivered": books["delivered"]}
+    whole = books["offered"] + sum(books.get(name, 0) for name in BESIDE_OFFERED)
+    rows = {"offered": books["offered"], "copies": books["duplicated"], "relayed": books.get("relayed", 0)}
+    rows |= {"from hostile stations": books.get("injected", 0), "delivered": books["delivered"]}
+    rows |= {"of wrong contents": books.get("undetected", 0)}
     rows |= {f"lost: {reason}": count for reason, count in books["lost"].items()}
     rows |= {"in flight at the end": books["in_flight"]}
     for name, count in rows.items():

@@ -50,10 +50,10 @@ class Passage:
         lanes, self.agents, self.nodes = sites[0].lanes, sites[0].agents, sites[0].nodes
         self.lanes, self.sealed_bits = lanes, sites[0].sealed_bits
         self._seeds = [site.seeds for site in sites]
-        every = _every_pair(lanes, self.nodes)
-        self._states = [
-            link.initial(Draw(every, seeds)) for link, seeds in zip(links, self._seeds, strict=True)
-        ]
+        self._states: list[NDArray | None] = [None] * len(self.links)
+        if any(type(link).initial is not LinkModel.initial for link in links):
+            every = _every_pair(lanes, self.nodes)
+            self._states = [link.initial(Draw(every, seeds)) for link, seeds in zip(links, self._seeds, strict=True)]
         adapts = any(link.adapts for link in links)
         self.heard_db = np.full((lanes, self.agents, self.nodes), np.nan, np.float32) if adapts else None
 
