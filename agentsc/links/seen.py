@@ -31,6 +31,8 @@ class Seen:
 
         An agent's own packets that come back to it are not new either.
         """
+        if not len(found):
+            return np.zeros(0, bool)
         clock = found.sent_clock
         pair = (found.lane.astype(np.int64) * self.agents + found.receiver) * self.agents + found.sender
         fresh = np.zeros(len(pair), bool)

@@ -140,6 +140,14 @@ def test_a_forger_without_the_key_passes_once_in_two_to_the_bits() -> None:
     assert low <= (tried - refused) / 2 <= high
 
 
+def test_long_tags_stop_everything() -> None:
+    medium = Medium("spoofer:what=noise+authentication:bits=64", 3, [0, 1], 3, ROUND_S)
+    for clock in range(20):
+        assert not len(medium.deliver(clock))
+        medium.transmit(nobody(), clock)
+    assert balanced(medium) and medium.books.by_reason["forged"].tolist() == [19 * 3] * 2
+
+
 def test_replays_of_sealed_packets_are_refused_even_much_later() -> None:
     for age in (1, 30, 300):  # a token's counter has wrapped around after 256 rounds
         medium = Medium(f"replayer:age={age}+authentication", 3, [0], 5, ROUND_S)
