@@ -49,6 +49,8 @@ LINKS = (
     "trace:path={trace}",
     "range:metres=3",
     "k-nearest:k=4",
+    "jammer:duty=0.5",
+    "authentication",
     "gilbert-elliott:p=0.05,r=0.2+delay:ms=20,jitter_ms=100",
     "range:metres=5+bandwidth:kbps=10+gilbert-elliott:p=0.05,r=0.2+duplicate:p=0.1+delay:ms=20,jitter_ms=100",
 )
@@ -92,8 +94,7 @@ def rate(link: str) -> float:
     spots = np.random.default_rng(0).uniform(0, 10, (LANES, AGENTS, 2)).astype(np.float32)
     medium, one = radio(link, LANES, AGENTS, ROUND_S, lambda: spots)
     seconds = best(one, 20)
-    whole = medium.books.offered + medium.books.duplicated
-    if (whole != medium.delivered + medium.lost + medium.in_flight).any() or not medium.delivered.all():
+    if (medium.books.whole != medium.delivered + medium.lost + medium.in_flight).any() or not medium.delivered.all():
         raise RuntimeError(f"the books of {link} do not balance: the figure would be meaningless")
     return LANES * AGENTS * (AGENTS - 1) / seconds
 
