@@ -201,3 +201,28 @@ def flips(key: Any, rate: Any, packet: Any, bits: Any, wrong: Any) -> None:
                 break
             at += 1 + np.int64(gap)
             wrong[n, at >> 3] |= np.uint8(0x80 >> (at & 7))
+
+
+@kernel(
+    array("int64", 1), array("int32", 1), array("bool_", 1), result("int64", 1), result("uint64", 1), result("bool_", 1)
+)  # fmt: skip
+def first_seen(pair: Any, clock: Any, own: Any, newest: Any, window: Any, fresh: Any) -> None:
+    """Sliding windows of 64 rounds: ``fresh`` [M] where a pair's round is new; see `agentsc.links.seen`.
+
+    Args:
+        pair, clock, own: [M]; own packets are never new. newest, window: of every pair, brought up to date.
+    """
+    for n in range(pair.shape[0]):
+        if own[n]:
+            continue
+        which, at = pair[n], np.int64(clock[n])
+        ahead = at - newest[which]
+        if ahead > 0:
+            window[which] = np.uint64(1) if ahead >= 64 else (window[which] << np.uint64(ahead)) | np.uint64(1)
+            newest[which] = at
+            fresh[n] = True
+        elif ahead > -64:
+            bit = np.uint64(1) << np.uint64(-ahead)
+            if window[which] & bit == np.uint64(0):
+                window[which] |= bit
+                fresh[n] = True

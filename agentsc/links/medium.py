@@ -234,11 +234,13 @@ class Medium:
             for reason, rows in refused.items():
                 self._lose(link, reason, found.lane[rows & keep])
                 keep &= ~rows
-        found, sealed = found.take(keep), sealed.take(keep)
+        if not keep.all():
+            found, sealed = found.take(keep), sealed.take(keep)
         fresh = self._seen.first(found)
         first = (self._relays or self._seals)[0][0]
         self._lose(first, "repeat", found.lane[~fresh])
-        found, sealed = found.take(fresh), sealed.take(fresh)
+        if not fresh.all():
+            found, sealed = found.take(fresh), sealed.take(fresh)
         for _, relay in self._relays:
             held = relay.forward(sealed, clock)
             self.books.relayed += self._receivers(held)
