@@ -69,6 +69,7 @@ class RunLog:
         adherence: float64 [L], share of motion that follows the map's pattern; None without one.
         radio: name → [L], what became of packets at their receivers and what they were made of: columns of
         ``episodes.parquet``. link_losses: reason → count over all lanes, for every link of the specification.
+        graph: name → float64 [L], what the graph of agents in touch was like; empty where all always were.
         v_max: m/s, for the times of trips; None leaves them out.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
@@ -108,6 +109,7 @@ class RunLog:
     adherence: Doubles | None = None
     radio: dict[str, Counts | Doubles] = field(default_factory=dict)
     link_losses: list[dict[str, int]] = field(default_factory=list)
+    graph: dict[str, Doubles] = field(default_factory=dict)
     v_max: float | None = None
     wall_s: float = 0.0
     network_s: float | None = None

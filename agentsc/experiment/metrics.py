@@ -221,7 +221,8 @@ def radio(log: RunLog) -> dict[str, Any] | None:
     Returns:
         Counts with ``offered + duplicated + relayed + injected = delivered + lost + in_flight``; relayed, injected
         and undetected are there if a link may add to them. ``lost`` by reason, and ``lost_by_link`` by reason for
-        each link of the specification. None if the run kept no such books.
+        each link of the specification; ``graph_…``, means over lanes, where a link parts agents. None if the run
+        kept no such books.
     """
     if log.decisions is None or "delivered" not in log.radio:
         return None
@@ -231,6 +232,7 @@ def radio(log: RunLog) -> dict[str, Any] | None:
         **{name: sums[name] for name in (*BESIDE_OFFERED, "delivered", "undetected", "in_flight") if name in sums},
         "lost": {name.removeprefix("lost_"): n for name, n in sums.items() if name.startswith("lost_")},
         "lost_by_link": log.link_losses,
+        **{name: float(np.nanmean(values)) for name, values in log.graph.items() if np.isfinite(values).any()},
     }
 
 
@@ -267,6 +269,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
             kept = getattr(log, counter)
             row[counter] = None if kept is None else kept[lane].sum().item()
         row |= {name: kept[lane].item() for name, kept in log.radio.items()}
+        row |= {name: kept[lane].item() if np.isfinite(kept[lane]) else None for name, kept in log.graph.items()}
         row["digest"] = log.lane_digest(lane).hex()
         rows.append(row)
     return rows

@@ -19,6 +19,7 @@ from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.framing import overhead_bits
 from agentsc.links.medium import Medium, Packets
+from agentsc.links.topology import MOST_AGENTS, OverTime
 from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
 from agentsc.view.recording import PACKET, Sink, packet_rows
 from envs.arena import Arena, Step
@@ -117,6 +118,9 @@ class _Run:
             shortest=shortest.reshape(lanes, agents).astype(np.float64),
             v_max=float(world.v_max),
         )
+        self.graphs = OverTime(world.lanes)
+        self.graph_ticks = max(round(1.0 / world.dt), 1)
+        self.graphed = self.medium.parts_agents and world.agents <= MOST_AGENTS
         self.ages: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self.age_sum, self.age_count = np.zeros(lanes), np.zeros(lanes)
 
@@ -160,6 +164,8 @@ class _Run:
             if number == 0:
                 self.round_ms.append(1e3 * (time.perf_counter() - began))
             self.medium.transmit(packets, clock, self.arena.position)
+            if self.graphed and number == 0 and tick % self.graph_ticks == 0:
+                self.graphs.take(self.medium.in_touch(clock), self.active)
             self._count(packets)
             if self.sinks:
                 sent += [(clock, packets)]
@@ -285,6 +291,7 @@ class _Run:
         log.decisions, log.lost = medium.decisions, medium.lost
         log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
         log.link_losses = medium.books.by_link
+        log.graph = self.graphs.columns if self.graphed else {}
         log.speaking_rounds = self.spoke
         log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
         if medium.decisions.any():

@@ -84,6 +84,8 @@ def radio_table(result: Mapping[str, Any]) -> Table | None:
     for name, count in rows.items():
         if count or name in ("offered", "delivered"):
             table.add_row(name, str(count), f"{100 * count / whole:.2f} %")
+    for name in (key for key in books if key.startswith("graph_")):
+        table.add_row(name.replace("_", " "), number(books[name]), "")
     return table
 
 

@@ -7,7 +7,7 @@ if every link lets it through, and its delays add up. ``docs/links.md`` describe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -84,11 +84,16 @@ class LinkModel(Plugin):
         """Whether its `mode` depends on how well radios have heard."""
         return False
 
-    def check(self, agents: int) -> None:
-        """Asked once, when the number of agents is known.
+    @property
+    def sets_rate(self) -> bool:
+        """Whether its `mode` says how fast radios send."""
+        return False
+
+    def check(self, agents: int, beside: Sequence[LinkModel] = ()) -> None:
+        """Asked once, when it is known how many agents there are and which links are beside it.
 
         Raises:
-            ConfigError: the link does not fit so many agents.
+            ConfigError: the link does not fit so many agents, or lacks a link beside it.
         """
 
     def stage(self, site: Site) -> Stage | None:
@@ -123,6 +128,10 @@ class LinkModel(Plugin):
             agents: A; receivers are numbered below it. around: where everybody is.
         """
         raise NotImplementedError
+
+    def in_touch(self, hop: Hop, draw: Draw) -> Mask | None:
+        """Which pairs [N] hear each other most of the time, for graph metrics; None if the link parts nobody."""
+        return None
 
     def initial(self, draw: Draw) -> NDArray | None:
         """State [N] in which every ordered pair starts, from ``draw.pair``; None for a link without memory."""

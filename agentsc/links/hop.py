@@ -33,13 +33,14 @@ class Surroundings(NamedTuple):
     """What is around the radios.
 
     nodes: N. position: float [L, N, 2], metres, where they are; None if nobody told. obstacles: of all lanes.
-    air: transmissions on a shared medium.
+    air: transmissions on a shared medium. weighed: a radio link decides what overlapping ones do to a packet.
     """
 
     nodes: int
     position: NDArray[np.floating] | None = None
     obstacles: Obstacles | None = None
     air: Air | None = None
+    weighed: bool = False
 
 
 class Hop:
@@ -104,9 +105,11 @@ class Hop:
     @cached_property
     def overlaps(self) -> Overlaps | None:
         """Who else was on the air during each packet; None where no link shares the medium."""
+        if self.around.air is None:
+            return None
         from agentsc.links.access import overlaps
 
-        return None if self.around.air is None else overlaps(self.packets, self.around.air)
+        return overlaps(self.packets, self.around.air)
 
     def with_copies(self, rows: NDArray[np.integer], maker: int) -> Hop:
         """The same list with copies of ``rows`` [M] behind it, made by the link of that number."""

@@ -63,8 +63,8 @@ class Medium:
     ) -> None:
         self.links = parse_link(link) if isinstance(link, str) else list(link)
         for model in self.links:
-            model.check(agents)
-        self.agents, self.round_s, self._obstacles = agents, round_s, obstacles
+            model.check(agents, self.links)
+        self.agents, self.round_s = agents, round_s
         episodes = np.asarray(episodes, np.int64)
         lanes, nodes = len(episodes), agents + sum(model.stations for model in self.links)
         sealed = sum(model.sealed_bits for model in self.links)
@@ -83,7 +83,8 @@ class Medium:
         self._seen = Seen(lanes, agents) if self._relays or self._seals else None
         self._onward: list[Held] = []
         self._flights = Flights(lanes, agents, round_s)
-        self._around = Surroundings(nodes, None, obstacles)
+        weighed = any(model.weighs_interference for model in self.links)
+        self._around = Surroundings(nodes, None, obstacles, None, weighed)
         self._carried: list[Carried] = []
         self._dropped: list[Held] = []
         self._ended = True
@@ -187,6 +188,17 @@ class Medium:
             self.delay_sum_s += rounds * self.round_s
         return found
 
+    @property
+    def parts_agents(self) -> bool:
+        """Whether some link decides who is in touch with whom; otherwise everybody always is."""
+        return any(
+            model.restricts or type(model).in_touch is not LinkModel.in_touch for model in self.links
+        )
+
+    def in_touch(self, clock: int) -> NDArray[np.bool_]:
+        """bool [L, A, A], from row to column: who hears whom most of the time, where they were last."""
+        return self._passage.in_touch(self._around, clock * self.round_s)
+
     def transmissions(self, lane: int) -> Transmissions:
         """What has become of a lane's packets since the `transmit` before the last one, for recordings."""
         parts = [of_hop(carried, lane, self.agents, self.round_s) for carried in self._carried]
@@ -203,7 +215,7 @@ class Medium:
         if position is not None and self._stations:
             places = np.stack([station.place for station in self._stations], 1)
             position = np.concatenate([position, places.astype(position.dtype)], 1)
-        self._around = Surroundings(self._around.nodes, position, self._obstacles)
+        self._around = self._around._replace(position=position, air=None)
         for _, stage in self._stages:
             stage.see(self._around)
 

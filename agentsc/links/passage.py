@@ -102,6 +102,27 @@ class Passage:
             return Carried(hop, alive, delay, packets, hop.packet)
         return self._with_errors(hop, alive, delay, *wrong)
 
+    def in_touch(self, around: Surroundings, now_s: float) -> NDArray[np.bool_]:
+        """bool [L, A, A], from row to column: who hears whom most of the time, if everybody spoke."""
+        lane, sender = (part.ravel().astype(np.int32) for part in np.indices((self.lanes, self.agents)))
+        count = len(lane)
+        packets = Held.new(
+            lane, sender, np.zeros(count, np.int32), np.zeros((count, 1), np.uint8), np.zeros(count, np.int32),
+            np.full(count, now_s),
+        )  # fmt: skip
+        pairs = everyone(sender, self.agents)
+        for link in self.links:
+            if link.restricts:
+                pairs = both(pairs, link.audience(packets, self.agents, around), self.agents)
+        hop = Hop(packets, pairs, around)
+        near = np.ones(len(hop), bool)
+        for link, seeds in zip(self.links, self._seeds, strict=True):
+            found = link.in_touch(hop, Draw(hop, seeds))
+            near &= True if found is None else found
+        graph = np.zeros((self.lanes, self.agents, self.agents), bool)
+        graph[lane[hop.packet], sender[hop.packet], hop.receiver] = near
+        return graph
+
     def reach(self, packets: Held, around: Surroundings) -> Pairs:
         """The pairs in play; those out of reach are lost."""
         pairs: Pairs | None = None

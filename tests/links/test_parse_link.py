@@ -23,9 +23,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def shrunken(name: str, recording: str) -> LinkModel:
-    """A registered link with the first example, or 0.3, for whatever it requires."""
+    """A registered link with the first example, or 0.3, for whatever it requires or has an example of."""
     rows = parameters(LINKS.get(name)).items()
-    required = {key: row.get("examples", [0.3])[0] for key, row in rows if row["required"]}
+    required = {key: row.get("examples", [0.3])[0] for key, row in rows if row["required"] or "examples" in row}
     if "path" in required:
         required["path"] = recording
     link: LinkModel = LINKS.create(name, **required)

@@ -1,0 +1,1 @@
+"""The physics of radio: budgets, fading, modulation, packet error. ``docs/radio.md`` has the formulas."""

@@ -1,0 +1,133 @@
+"""Fading and interference, compiled: one pass over the packets' receivers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from envs.compiled import array, helper, kernel, result
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S11, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 32))
+_LOW = np.uint64(0xFFFFFFFF)
+_TURN = 2.0 * np.pi * 2.0**-32
+
+
+@helper
+def _mix(state: Any, word: Any) -> Any:
+    x = (state ^ word) * _GOLDEN + _GOLDEN
+    x = (x ^ (x >> _S30)) * _M1
+    x = (x ^ (x >> _S27)) * _M2
+    return x ^ (x >> _S31)
+
+
+@helper
+def _gaussian(bits: Any) -> Any:
+    """Squared radius and angle of a complex Gaussian of variance 1, from 64 bits."""
+    first = (np.float64(bits >> _S32) + 0.5) * 2.0**-32
+    return -np.log(first), np.float64(bits & _LOW) * _TURN
+
+
+@kernel(array("uint64", 1), types.float64, result("float64", 1))
+def block_gain(key: Any, k: Any, gain: Any) -> None:
+    """|h|² [N] of mean 1, drawn anew for every key: Rayleigh for k = 0, else Rician of that factor."""
+    line, spread = np.sqrt(k / (k + 1.0)), 1.0 / (k + 1.0)
+    for n in range(key.shape[0]):
+        square, angle = _gaussian(_mix(key[n], np.uint64(1)))
+        if k == 0.0:
+            gain[n] = square
+        else:
+            radius = np.sqrt(square * spread)
+            gain[n] = (line + radius * np.cos(angle)) ** 2 + (radius * np.sin(angle)) ** 2
+
+
+@kernel(
+    array("uint64", 1), array("float64", 2), array("float64", 2), types.float64, types.float64, types.int64,
+    result("float64", 2),
+)  # fmt: skip
+def clarke(key: Any, one: Any, other: Any, number: Any, k: Any, waves: Any, h: Any) -> None:
+    """Channels that change with the places of both ends: ``h`` [N, 2], real and imaginary part, of mean power 1.
+
+    Args:
+        key: of the unordered pair. one, other: [N, 2], metres, in the pair's order. number: 2π / λ.
+        k: Rician factor; the line of sight turns with the distance. waves: plane waves at each end.
+    """
+    line, spread = np.sqrt(k / (k + 1.0)), np.sqrt(1.0 / (k + 1.0) / waves)
+    for n in range(key.shape[0]):
+        real, imag = 0.0, 0.0
+        for m in range(waves):
+            word = _mix(key[n], np.uint64(2 * m + 2))
+            square, angle = _gaussian(word)
+            way = _mix(word, np.uint64(1))
+            out, back = np.float64(way >> _S32) * _TURN, np.float64(way & _LOW) * _TURN
+            angle += number * (one[n, 0] * np.cos(out) + one[n, 1] * np.sin(out))
+            angle += number * (other[n, 0] * np.cos(back) + other[n, 1] * np.sin(back))
+            radius = np.sqrt(square)
+            real += radius * np.cos(angle)
+            imag += radius * np.sin(angle)
+        phase = number * np.hypot(one[n, 0] - other[n, 0], one[n, 1] - other[n, 1]) if k > 0.0 else 0.0
+        h[n, 0] = spread * real + line * np.cos(phase)
+        h[n, 1] = spread * imag - line * np.sin(phase)
+
+
+@kernel(array("uint64", 1), array("float64", 1), result("float64", 2))
+def multipath_gain(key: Any, power: Any, gain: Any) -> None:
+    """|H|² [N, S] over subcarriers of a channel of independent Rayleigh taps.
+
+    Args:
+        power: [L], of the taps, one sample apart, summing to 1.
+    """
+    carriers, taps = gain.shape[1], power.shape[0]
+    cosine, sine = np.empty(carriers), np.empty(carriers)
+    for s in range(carriers):
+        cosine[s], sine[s] = np.cos(2.0 * np.pi * s / carriers), np.sin(2.0 * np.pi * s / carriers)
+    real, imag = np.empty(taps), np.empty(taps)
+    for n in range(key.shape[0]):
+        for tap in range(taps):
+            square, angle = _gaussian(_mix(key[n], np.uint64(tap + 1)))
+            radius = np.sqrt(square * power[tap])
+            real[tap], imag[tap] = radius * np.cos(angle), radius * np.sin(angle)
+        for s in range(carriers):
+            x, y = 0.0, 0.0
+            for tap in range(taps):
+                turn = (s * tap) % carriers
+                x += real[tap] * cosine[turn] + imag[tap] * sine[turn]
+                y += imag[tap] * cosine[turn] - real[tap] * sine[turn]
+            gain[n, s] = x * x + y * y
+
+
+@kernel(
+    array("int32", 1), array("int32", 1), array("int32", 1), array("int64", 1), array("int32", 1), array("float64", 1),
+    array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64, types.float64,
+    types.float64, types.boolean, result("float64", 1),
+)  # fmt: skip
+def interference(
+    lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, key: Any, spot: Any, shadow: Any,
+    power_dbm: Any, reference_db: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
+) -> None:  # fmt: skip
+    """Power [N], milliwatts, that reaches receivers from others on the air.
+
+    Args:
+        lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. key: [N], random bits.
+        spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum. power_dbm … exponent: the budget.
+        fades: interferers fade by Rayleigh, independently.
+    """
+    for n in range(packet.shape[0]):
+        k, who = packet[n], receiver[n]
+        own = lane[k]
+        found = 0.0
+        for m in range(begin[k], begin[k + 1]):
+            other = sender[m]
+            if other == who:
+                continue
+            gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
+            loss = reference_db + 10.0 * exponent * np.log10(max(gap / reference_m, 1.0))
+            power = 10.0 ** (0.1 * (power_dbm - loss - shadow[own, other] - shadow[own, who]))
+            if fades:
+                power *= _gaussian(_mix(key[n], np.uint64(other) + np.uint64(17)))[0]
+            found += share[m] * power
+        total[n] = found
