@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,24 @@ from numpy.typing import NDArray
 from agentsc.links.hop import Draw, Hop, Ints, Keys, Mask, Pairs, Surroundings, happens, uniform
 from agentsc.links.packets import Doubles, Held
 from agentsc.links.parts import Relay, Seal, Site, Stage, Station
+from agentsc.links.presets import PRESETS
+from envs.errors import unknown_name
 from envs.registry import Plugin, Registry, parse_spec
 
-LINKS = Registry("links", "agentsc.links.models")
+
+class Links(Registry):
+    """Link models, listed together with the presets made of them."""
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Name, description and parameters of each; see `Registry.describe`."""
+        presets = [
+            {"name": name, "description": f"{preset.description} It stands for {preset.spec}", "parameters": {}}
+            for name, preset in PRESETS.items()
+        ]
+        return sorted([*super().describe(), *presets], key=lambda row: row["name"])
+
+
+LINKS = Links("links", "agentsc.links.models")
 
 
 class Effect(NamedTuple):
@@ -153,14 +168,29 @@ def parse_link(spec: str) -> list[LinkModel]:
     Raises:
         ConfigError: unknown link or parameter, a value out of bounds, or text that does not parse.
     """
-    return [_parse_one(part.strip(), spec) for part in re.split(r"\+(?=\s*[A-Za-z])", spec)]
-
-
-def _parse_one(part: str, spec: str) -> LinkModel:
     rule = f"link must be NAME:key=value,… joined by '+', got {spec!r}"
-    name, values = parse_spec(part, rule, "link")
-    model: LinkModel = LINKS.create(name, **values)
-    return model
+    parts = [parse_spec(part.strip(), rule, "link") for part in _JOINED.split(spec)]
+    whole = [link for name, values in parts for link in _expanded(name, values)]
+    return [LINKS.create(name, **values) for name, values in whole]
+
+
+_JOINED = re.compile(r"\+(?=\s*[0-9]*[A-Za-z][A-Za-z0-9-]*\s*(?:[:+]|$))")
+"""The plus signs between links; others belong to numbers such as 1e+2."""
+
+
+def _expanded(name: str, values: Mapping[str, float | str]) -> list[tuple[str, dict[str, float | str]]]:
+    """The links that a name stands for; a parameter goes to the first one of a preset that has it."""
+    if name not in PRESETS:
+        return [(name, dict(values))]
+    preset = PRESETS[name]
+    parts = [parse_spec(part, preset.spec, "link") for part in _JOINED.split(preset.spec)]
+    for key, value in values.items():
+        owner = next((own for part, own in parts if key in LINKS.get(part).model_fields), None)
+        if owner is None:
+            known = {field: 0 for part, _ in parts for field in LINKS.get(part).model_fields}
+            raise unknown_name(f"link.{name} parameter", key, known)
+        owner[key] = value
+    return parts
 
 
 __all__ = [

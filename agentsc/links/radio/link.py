@@ -78,6 +78,9 @@ class RadioLink(LinkModel):
     obstacle_db_per_m: float = Field(
         0.0, ge=0.0, allow_inf_nan=False, description="loss inside obstacles, dB per metre of the straight line"
     )
+    obstacle_max_db: float = Field(
+        30.0, ge=0.0, allow_inf_nan=False, description="at most so much: the rest goes around them, dB"
+    )
     coherence: Literal["packet", "motion"] = Field(
         "packet", description="fading is drawn for every packet, or changes with the places of both ends (Clarke)"
     )
@@ -311,7 +314,8 @@ class RadioLink(LinkModel):
             shadow, lane = self._shadows(hop, draw), hop.lane[hop.packet]
             loss = loss + shadow[lane, hop.sender[hop.packet]] + shadow[lane, hop.receiver]
         if self.obstacle_db_per_m and hop.around.obstacles is not None:
-            loss = loss + self.obstacle_db_per_m * metres_inside(hop.around.obstacles, *hop.ends_m)
+            through = self.obstacle_db_per_m * metres_inside(hop.around.obstacles, *hop.ends_m)
+            loss = loss + np.minimum(through, self.obstacle_max_db)
         delay = hop.distance_m / self.speed_mps
         if hop.start_s is hop.sent_s:  # no stage has counted the time on the air
             rate = hop.packets.rate_bps
