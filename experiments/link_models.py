@@ -392,17 +392,18 @@ def draw(rows: list[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def summary(rows: list[Row]) -> str:
-    """The table as a page."""
+def summary(rows: list[Row], title: str = "Link models against their closed forms", name: str = "link-models") -> str:
+    """The table as a page; ``name`` is that of script and figure."""
     inside = sum(abs(r.z) <= Z99 for r in rows)
     lines = [
-        "# Link models against their closed forms",
+        f"# {title}",
         "",
-        "Regenerate with `python experiments/link_models.py`. What is measured and how: the script's docstring. "
+        f"Regenerate with `python experiments/{name.replace('-', '_')}.py`. "
+        "What is measured and how: the script's docstring. "
         f"{inside} of {len(rows)} rows lie within their 99 % interval; the largest distance is "
         f"{max(abs(r.z) for r in rows):.2f} standard errors. Rows of one model share their packets.",
         "",
-        "![measured points on closed forms](link-models.png)",
+        f"![measured points on closed forms]({name}.png)",
         "",
         "| model | quantity | at | closed form | measured | 99 % ± | standard errors | packets |",
         "|---|---|---|---|---|---|---|---|",
@@ -415,6 +416,14 @@ def summary(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(rows: list[Row], out: Path) -> None:
+    """The rows as they are."""
+    values = (
+        ",".join([f'"{r.model}"', f'"{r.quantity}"', *(f"{value:.10g}" for value in r[2:])]) for r in rows
+    )
+    (out / "rows.csv").write_text("\n".join([COLUMNS, *values]) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -424,10 +433,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     rows = [found for measure in MEASUREMENTS.values() for found in measure()]
-    values = (
-        ",".join([f'"{r.model}"', f'"{r.quantity}"', *(f"{value:.10g}" for value in r[2:])]) for r in rows
-    )
-    (out / "rows.csv").write_text("\n".join([COLUMNS, *values]) + "\n", encoding="utf-8")
+    write(rows, out)
     (out / "summary.md").write_text(summary(rows), encoding="utf-8")
     draw(rows, out / "link-models.png")
     print(summary(rows))

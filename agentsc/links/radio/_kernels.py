@@ -54,16 +54,18 @@ def clarke(key: Any, one: Any, other: Any, number: Any, k: Any, waves: Any, h: A
 
     Args:
         key: of the unordered pair. one, other: [N, 2], metres, in the pair's order. number: 2π / λ.
-        k: Rician factor; the line of sight turns with the distance. waves: plane waves at each end.
+        k: Rician factor; the line of sight turns with the distance. waves: plane waves at each end, from directions
+            all around with a random offset; which direction of one end belongs to which of the other is shuffled.
     """
+    step = 2.0 * np.pi / waves
     line, spread = np.sqrt(k / (k + 1.0)), np.sqrt(1.0 / (k + 1.0) / waves)
     for n in range(key.shape[0]):
         real, imag = 0.0, 0.0
+        way = _mix(key[n], np.uint64(1))
+        first, second = np.float64(way >> _S32) * _TURN, np.float64(way & _LOW) * _TURN
         for m in range(waves):
-            word = _mix(key[n], np.uint64(2 * m + 2))
-            square, angle = _gaussian(word)
-            way = _mix(word, np.uint64(1))
-            out, back = np.float64(way >> _S32) * _TURN, np.float64(way & _LOW) * _TURN
+            square, angle = _gaussian(_mix(key[n], np.uint64(m + 2)))
+            out, back = first + m * step, second + (5 * m % waves) * step
             angle += number * (one[n, 0] * np.cos(out) + one[n, 1] * np.sin(out))
             angle += number * (other[n, 0] * np.cos(back) + other[n, 1] * np.sin(back))
             radius = np.sqrt(square)

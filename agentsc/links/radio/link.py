@@ -332,10 +332,10 @@ class RadioLink(LinkModel):
     def _gains(self, hop: Hop, draw: Draw) -> Doubles:
         if self.coherence == "packet" or not self.fades:
             return self.gains(draw.packet)
-        return self.channel(hop, draw)[:, None]
+        return np.asarray(np.abs(self.channel(hop, draw)) ** 2)[:, None]
 
-    def channel(self, hop: Hop, draw: Draw) -> Doubles:
-        """Power gains [N] of mean 1 that follow the places of both ends, the same in both directions."""
+    def channel(self, hop: Hop, draw: Draw) -> NDArray[np.complex128]:
+        """Gains [N] of mean power 1 that follow the places of both ends, the same in both directions."""
         from agentsc.links.radio import _kernels
 
         assert self.carrier_ghz is not None
@@ -349,7 +349,7 @@ class RadioLink(LinkModel):
         h = np.empty((len(hop), 2))
         number = 2.0 * np.pi * self.carrier_ghz * 1e9 / self.speed_mps
         _kernels.clarke(key, one, other, number, self.rician, WAVES, h)
-        return np.asarray((h**2).sum(1))
+        return np.asarray(h[:, 0] + 1j * h[:, 1])
 
     def _interference(self, hop: Hop, draw: Draw) -> Doubles | None:
         """Power [N] from others on the air and from elsewhere, milliwatts; None if there is none."""
@@ -371,6 +371,8 @@ class RadioLink(LinkModel):
         return total if found is None else total + found
 
 
-WAVES = 8
-"""Plane waves at each end in Clarke's model; with Gaussian weights the marginal is exact for any number."""
+WAVES = 14
+"""Plane waves at each end in Clarke's model. With Gaussian weights the channel's marginal law and its correlation over
+displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² as long as one end moves,
+up to about 1.5 wavelengths, and off by up to 0.06 when both do."""
 _NEEDED: dict[tuple[str, str, float, int, int], float] = {}
