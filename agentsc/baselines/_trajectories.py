@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from agentsc.baselines._unasked import Flags, Floats, Ints, UnaskedBlock, nothing
-from agentsc.intent.codec import Message, decode, encode
+from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import OPTIMISED, WAYPOINT_KINDS, unwrap
 from agentsc.protocol import Deliveries, Packets, Setup
 from agentsc.protocol.grants import clear_of_peers
+from agentsc.protocol.inbox import opened
 from agentsc.protocol.situation import PlanningVariant
 
 
@@ -52,10 +53,11 @@ class TrajectoryBlock(UnaskedBlock):
 
     def heard(self, inbox: Deliveries, clock: int) -> Heard:
         """The good trajectories among what was delivered, to agents whose lanes still run."""
-        message, good = decode(inbox.payload, inbox.payload_bits, self.setup.spec)
-        good &= np.isin(message.kind, WAYPOINT_KINDS) & (message.waypoint_count == self.waypoints)
-        np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
-        kept = np.flatnonzero(good[inbox.packet] & self.active[inbox.lane])
+        message, good = opened(inbox, self.setup.spec, self.setup.world.agents)
+        fits = np.isin(message.kind, WAYPOINT_KINDS) & (message.waypoint_count == self.waypoints)
+        good &= fits[inbox.packet]
+        np.add.at(self.counters.invalid, inbox.lane, ~good)
+        kept = np.flatnonzero(good & self.active[inbox.lane])
         packet = inbox.packet[kept]
         path = message.waypoints[packet, : self.waypoints]
         if not len(packet):  # where no packet is good there is no room for way-points either

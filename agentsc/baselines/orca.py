@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.baselines._unasked import nothing
-from agentsc.intent.codec import Message, decode, encode
+from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import STATE, unwrap
 from agentsc.protocol import PROTOCOLS, Block, Deliveries, Packets, SampleReply, Setup, Variant
+from agentsc.protocol.inbox import opened
 from policies.trajectory.route import Guide
 
 Floats = NDArray[np.float32]
@@ -98,10 +99,10 @@ class OrcaBlock(Block):
         if not len(inbox):
             return
         spec = self.setup.spec
-        message, good = decode(inbox.payload, inbox.payload_bits, spec)
-        good &= message.kind == STATE
-        np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
-        kept = np.flatnonzero(good[inbox.packet])
+        message, good = opened(inbox, spec, self.setup.world.agents)
+        good &= message.kind[inbox.packet] == STATE
+        np.add.at(self.counters.invalid, inbox.lane, ~good)
+        kept = np.flatnonzero(good)
         packet, lane = inbox.packet[kept], inbox.lane[kept].astype(np.int64)
         agent = np.searchsorted(self.ids, inbox.receiver[kept])
         peer = message.id[packet].astype(np.int64)

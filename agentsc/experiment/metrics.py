@@ -73,6 +73,8 @@ COUNTERS = (
 
 BESIDE_OFFERED = ("duplicated", "relayed", "injected")
 """Columns of what was on its way without being offered by an agent."""
+KEPT = (*BESIDE_OFFERED, "delivered", "undetected", "refused", "in_flight")
+"""Columns that `radio` sums over lanes as they are."""
 
 
 def unmeasured(reason: str) -> Metric:
@@ -229,7 +231,7 @@ def radio(log: RunLog) -> dict[str, Any] | None:
     sums = {name: count.sum().item() for name, count in log.radio.items()}
     return {
         "offered": int(log.decisions.sum()),
-        **{name: sums[name] for name in (*BESIDE_OFFERED, "delivered", "undetected", "in_flight") if name in sums},
+        **{name: sums[name] for name in KEPT if name in sums},
         "lost": {name.removeprefix("lost_"): n for name, n in sums.items() if name.startswith("lost_")},
         "lost_by_link": log.link_losses,
         **{name: float(np.nanmean(values)) for name, values in log.graph.items() if np.isfinite(values).any()},

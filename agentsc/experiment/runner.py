@@ -290,6 +290,7 @@ class _Run:
         log.packets, log.bits = medium.packets, medium.bits + medium.relayed_bits
         log.decisions, log.lost = medium.decisions, medium.lost
         log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
+        log.radio["refused"] = counters.invalid
         log.link_losses = medium.books.by_link
         log.graph = self.graphs.columns if self.graphed else {}
         log.speaking_rounds = self.spoke

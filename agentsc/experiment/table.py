@@ -78,7 +78,7 @@ def radio_table(result: Mapping[str, Any]) -> Table | None:
     whole = books["offered"] + sum(books.get(name, 0) for name in BESIDE_OFFERED)
     rows = {"offered": books["offered"], "copies": books["duplicated"], "relayed": books.get("relayed", 0)}
     rows |= {"from hostile stations": books.get("injected", 0), "delivered": books["delivered"]}
-    rows |= {"of wrong contents": books.get("undetected", 0)}
+    rows |= {"of wrong contents": books.get("undetected", 0), "refused by agents": books.get("refused", 0)}
     rows |= {f"lost: {reason}": count for reason, count in books["lost"].items()}
     rows |= {"in flight at the end": books["in_flight"]}
     for name, count in rows.items():

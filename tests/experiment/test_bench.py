@@ -35,6 +35,7 @@ SUITE: dict[str, Any] = {
          "metrics": ["success_rate"]},
         {"kind": "lines", "title": "L", "x": "loss", "y": ["success_rate", "makespan_s"], "panels": "scenario"},
         {"kind": "scatter", "title": "S", "x": "bits_per_agent_s", "y": "success_rate", "points": ["loss"]},
+        {"kind": "surface", "title": "F", "x": "loss", "y": "protocol", "metric": "success_rate", "panels": "scenario"},
         {"kind": "profile", "title": "P", "strata": ["scenario"]},
         {"kind": "aggregate", "title": "A", "strata": ["scenario"]},
         {"kind": "comparison", "title": "C", "reference": "orca", "strata": ["scenario"]},

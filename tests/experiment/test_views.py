@@ -36,6 +36,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "table": {"rows": ["protocol"], "columns": "loss", "metrics": ["success_rate", "makespan_s"]},
     "lines": {"x": "loss", "y": ["success_rate"]},
     "scatter": {"x": "bits_per_agent_s", "y": "success_rate", "points": ["loss"], "log_x": True},
+    "surface": {"x": "loss", "y": "protocol", "metric": "success_rate"},
     "profile": {"strata": ["loss"]},
     "aggregate": {"strata": ["loss"]},
     "comparison": {"reference": "a", "strata": ["loss"]},
@@ -147,3 +148,19 @@ def test_numbers_are_brief() -> None:
         "0", "0.5", "0.123", "1", "12.3", "123", "999", "1,000", "27,853", "-0.0123",
     ]  # fmt: skip
     assert shown({"mean": None, "ci95": None, "n": 0, "reason": "x"}).text == "–"
+
+
+def test_a_surface_has_a_panel_and_a_line_for_everything_there_is() -> None:
+    wanted = {"x": "loss", "y": "protocol", "metric": "makespan_s"}
+    found = VIEWS.create("surface", title="T", **wanted).render(RESULTS)
+    (axis, *_) = found.figure.axes
+    values = axis.images[0].get_array()
+    assert values.shape == (2, 2) and values[0, 0] == pytest.approx(3.5) and values[1, 0] == pytest.approx(4.0)
+    assert [entry.text for entry in found.table.rows[0][:2]] == ["a", "0"] and len(found.table.rows) == 4
+    apart = VIEWS.create("surface", title="T", x="loss", y="scenario", metric="success_rate", panels="protocol", low=0)
+    shown = apart.render(RESULTS)
+    scales = {(axis.images[0].norm.vmin, axis.images[0].norm.vmax) for axis in shown.figure.axes if axis.images}
+    assert scales == {(0, 1.0)} and shown.table.columns[0] == "" and len(shown.table.rows) == 4
+    empty = VIEWS.create("surface", title="T", **wanted | {"metric": "adherence"})
+    nobody = [row | {"adherence": None} for row in ROWS]
+    assert empty.render(Results(nobody, RESULTS.axes)).figure is not None

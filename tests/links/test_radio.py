@@ -87,7 +87,7 @@ def test_fading_by_motion_is_reciprocal_and_stands_still_with_its_ends() -> None
     first, later = (hop_of(spots, clock) for clock in (3, 900))
     gain = link.channel(first, Draw(first, seeds))
     np.testing.assert_array_equal(gain, link.channel(later, Draw(later, seeds)))
-    table = np.zeros((4, 5, 5))
+    table = np.zeros((4, 5, 5), complex)
     table[first.lane[first.packet], first.sender[first.packet], first.receiver] = gain
     np.testing.assert_allclose(table, table.transpose(0, 2, 1), rtol=1e-9)
     assert len(np.unique(gain.round(9))) == 4 * 10

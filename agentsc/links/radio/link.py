@@ -373,6 +373,6 @@ class RadioLink(LinkModel):
 
 WAVES = 14
 """Plane waves at each end in Clarke's model. With Gaussian weights the channel's marginal law and its correlation over
-displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² as long as one end moves,
-up to about 1.5 wavelengths, and off by up to 0.06 when both do."""
+displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² as long as one end
+moves, up to about 1.5 wavelengths, and off by up to 0.06 when both do."""
 _NEEDED: dict[tuple[str, str, float, int, int], float] = {}

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.intent.codec import Message, decode, encode
+from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, goal_point, unwrap
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.grants import verdicts
+from agentsc.protocol.inbox import opened
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.situation import PlanningVariant
 
@@ -84,10 +85,10 @@ class IntentBlock(PlanningBlock):
         self._settle(clock, tick)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
-        message, good = decode(inbox.payload, inbox.payload_bits, self.setup.spec)
-        np.add.at(self.counters.invalid, inbox.lane, ~good[inbox.packet])
-        usable = good[inbox.packet] & (message.sections[inbox.packet] != 0)
-        keep = np.flatnonzero(usable & self.active[inbox.lane])
+        message, good = opened(inbox, self.setup.spec, self.agents)
+        good &= message.sections[inbox.packet] != 0
+        np.add.at(self.counters.invalid, inbox.lane, ~good)
+        keep = np.flatnonzero(good & self.active[inbox.lane])
         packet = inbox.packet[keep]
         row = inbox.lane[keep] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[keep])
         sender = message.id[packet].astype(np.int64)
