@@ -25,7 +25,7 @@ from agentsc.experiment.views import brief, judged
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PAGES = ("README.md", "docs/findings.md", "docs/priors.md")
+PAGES = ("README.md", "docs/findings.md", "docs/priors.md", "docs/threats.md")
 STEP_S = 5 / 64
 MESSAGING = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca")
 LONG_CHECK = "rmader:delay_check_s=0.3125"
@@ -57,6 +57,13 @@ def mean(rows: Rows, name: str, factor: float = 1.0) -> str:
     """A metric's mean, or a dash."""
     found = metrics(rows)[name]["mean"] if rows else None
     return "–" if found is None else brief(found * factor)
+
+
+def success(rows: Rows) -> str:
+    """The rate with its interval."""
+    found = metrics(rows)["success_rate"]
+    low, high = found["ci95"]
+    return f"{brief(found['mean'])} [{brief(low)}, {brief(high)}]"
 
 
 def table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -104,10 +111,8 @@ def contacts() -> str:
     lines = []
     for protocol in (*MESSAGING, LONG_CHECK):
         rows = rows_of("loss-delay", protocol=protocol)
-        found, touched = metrics(rows), sum(not row["collision_free"] for row in rows)
-        low, high = found["success_rate"]["ci95"]
-        rate = f"{brief(found['success_rate']['mean'])} [{brief(low)}, {brief(high)}]"
-        lines.append([f"`{protocol}`", f"{touched} of {len(rows)}", rate, mean(rows, "bits_per_agent_s")])
+        touched = sum(not row["collision_free"] for row in rows)
+        lines.append([f"`{protocol}`", f"{touched} of {len(rows)}", success(rows), mean(rows, "bits_per_agent_s")])
     return table(["protocol", "episodes with a contact", "success [95 %]", "bit/s per agent"], lines)
 
 
@@ -199,7 +204,52 @@ def priors() -> str:
     return table([*titles, "minADE / reach", "energy score"], lines)
 
 
+def channel() -> str:
+    """A shared channel that gets slower, over all losses and delays."""
+    lines = []
+    for protocol in ("intent", "full-trajectory"):
+        for kbps in (250, 60, 20):
+            rows = rows_of("links", protocol=protocol, channel_kbps=kbps, trouble="none")
+            touched = sum(not row["collision_free"] for row in rows)
+            lines.append([
+                f"`{protocol}`", f"{kbps}", f"{touched} of {len(rows)}", success(rows), mean(rows, "packet_error_rate"),
+                mean(rows, "age_of_information_s"), mean(rows, "bits_per_agent_s"),
+            ])  # fmt: skip
+    titles = ["protocol", "channel, kbit/s", "episodes with a contact", "success [95 %]", "packets lost"]
+    return table([*titles, "age of information, s", "bit/s per agent"], lines)
+
+
+def trouble() -> str:
+    """Radios that misbehave in other ways."""
+    lines = []
+    for name in dict.fromkeys(row["trouble"] for row in rows_of("links", protocol="intent", delay_ms=0, loss=0.0)):
+        line = [name]
+        for protocol in ("intent", "full-trajectory"):
+            rows = rows_of("links", protocol=protocol, trouble=name, channel_kbps=250, loss=0.0, delay_ms=0)
+            line += [mean(rows, "collision_free_rate"), mean(rows, "success_rate"), mean(rows, "makespan_s")]
+        lines.append(line)
+    both = [f"{what}, `{protocol}`" for protocol in ("intent", "full-trajectory")
+            for what in ("collision-free", "success", "makespan, s")]  # fmt: skip
+    return table(["what the radio does", *both], lines)
+
+
+def threats() -> str:
+    """Every attack, without and with tags, at two losses."""
+    lines = []
+    for attack in dict.fromkeys(row["attack"] for row in rows_of("threats")):
+        for tag in ("no tag", "32-bit tag"):
+            line = [attack, tag]
+            for metric in ("collision_free_rate", "success_rate", "makespan_s"):
+                cells = [rows_of("threats", attack=attack, tag=tag, loss=loss) for loss in (0.0, 0.5)]
+                line.append(" / ".join(mean(rows, metric) for rows in cells))
+            lines.append(line)
+    return table(["attack", "tags", "collision-free", "success", "makespan, s"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "channel": channel,
+    "trouble": trouble,
+    "threats": threats,
     "weave-loss": weave_loss,
     "weave-delay": weave_delay,
     "highways-loss": highways_loss,

@@ -113,6 +113,7 @@ def prepare(config: RunConfig) -> Job:
     scenario = installed("scenarios").create(config.scenario.name, **config.scenario.parameters)
     protocol = installed("protocols").create(config.protocol.name, **config.protocol.parameters)
     from agentsc.links import parse_link
+    from agentsc.links.medium import Medium
 
     parse_link(config.link)
     strangers = sorted(set(config.recorded) - set(config.episode_numbers))
@@ -127,6 +128,8 @@ def prepare(config: RunConfig) -> Job:
     world = scenario.build(config.seed, list(config.episode_numbers))
     if world.agents > MAX_AGENTS:
         raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (8 bits name a sender)")
+    # Links that do not fit the fleet, or each other, say so when a medium is made of them.
+    Medium(config.link, config.seed, [0], world.agents, world.dt / config.rounds_per_tick)
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")
     if config.ticks is not None:

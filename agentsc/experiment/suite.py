@@ -290,7 +290,9 @@ def _cell(labels: dict[str, Any], tree: Tree, overrides: Sequence[str]) -> Cell:
     installed("priors").get(given.prior.name)
     from agentsc.links import parse_link
 
-    parse_link(given.link)
+    links, agents = parse_link(given.link), scenario.model_dump().get("agents")
+    for link in links if isinstance(agents, int) else ():
+        link.check(agents, links)
     full = given.tree()
     full["scenario"] = {"name": given.scenario.name, **scenario.model_dump(mode="json")}
     full["protocol"] = {"name": given.protocol.name, **protocol.model_dump(mode="json")}

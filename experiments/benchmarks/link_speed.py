@@ -49,12 +49,35 @@ LINKS = (
     "trace:path={trace}",
     "range:metres=3",
     "k-nearest:k=4",
+    "graph:kind=ring",
+    "partition:every_s=1,lasts_s=0.5",
+    "gateways:metres=4,uplink_loss=0.1",
+    "bit-errors:p=0.0001",
+    "awgn:snr_db=8",
+    "rayleigh:snr_db=8",
+    "rician:snr_db=8,decoding=finite-blocklength",
+    "ofdm:snr_db=8",
+    "rayleigh:tx_dbm=-20,carrier_ghz=2.4,exponent=3,shadowing_db=4",
+    "rayleigh:tx_dbm=-20,carrier_ghz=2.4,exponent=3,coherence=motion",
+    "half-duplex:kbps=100,jitter_ms=40",
+    "slotted-aloha:kbps=100,slot_ms=1",
+    "pure-aloha:kbps=100",
+    "tdma:kbps=100",
+    "csma:kbps=100",
+    "vehicular",
     "jammer:duty=0.5",
     "authentication",
     "gilbert-elliott:p=0.05,r=0.2+delay:ms=20,jitter_ms=100",
     "range:metres=5+bandwidth:kbps=10+gilbert-elliott:p=0.05,r=0.2+duplicate:p=0.1+delay:ms=20,jitter_ms=100",
 )
-CROWDED = ("range:metres={metres}", "range:metres={metres}+gilbert-elliott:p=0.05,r=0.2", "k-nearest:k=10")
+CROWDED = (
+    "range:metres={metres}",
+    "range:metres={metres}+gilbert-elliott:p=0.05,r=0.2",
+    "k-nearest:k=10",
+    "range:metres={metres}+rayleigh:snr_db=8",
+    "range:metres={metres}+slotted-aloha:kbps=100,slot_ms=1,metres={metres}",
+    "range:metres={metres}+csma:kbps=100,metres={metres},sense_m={metres}",
+)
 
 
 def traffic(lanes: int, agents: int) -> Packets:

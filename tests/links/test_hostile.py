@@ -12,6 +12,7 @@ from agentsc.intent.fields import GRANTS, INTENT, PLAN, STATUS
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.medium import Medium, Packets
+from envs.errors import ConfigError
 
 SPEC = PlanSpec((0.0, 0.0, 10.0, 10.0), 1.0, 0.1)
 ROUND_S = 0.05
@@ -112,6 +113,20 @@ def test_a_jammer_reaches_so_far_and_so_long() -> None:
         assert medium.lost.sum() - before == lost
     flown = medium.transmissions(0)
     assert not flown.lost.any()
+
+
+def test_a_jammers_power_is_weighed_by_the_radio_behind_it() -> None:
+    """Both at ten metres: signal over noise and jammer is the threshold at equal power less 0 dB."""
+    lost = []
+    for power in (-40, -12, -8, 20):
+        link = f"jammer:tx_dbm={power},y=10,exponent=3+awgn:tx_dbm=-10,carrier_ghz=2.4,exponent=3"
+        medium = Medium(f"{link},decoding=threshold,threshold_db=0", 1, [0], 2, ROUND_S)
+        medium.transmit(everyone(1, 2), 0, np.array([[[0.0, 0.0], [10.0, 0.0]]]))
+        lost.append(medium.books.by_reason["interference"].tolist() + medium.books.by_reason["jammed"].tolist())
+    # The receiver at the origin is as far from the jammer as from its peer, the other one 3 dB · 1.5 farther.
+    assert lost == [[0, 0], [0, 0], [1, 0], [2, 0]]
+    with pytest.raises(ConfigError, match="needs a radio link with a budget behind it"):
+        Medium("awgn:tx_dbm=1,carrier_ghz=1+jammer:tx_dbm=3", 1, [0], 2, ROUND_S)
 
 
 def test_sealed_packets_arrive_as_they_were_and_their_tags_are_counted() -> None:

@@ -76,7 +76,7 @@ def test_obstacles_attenuate_by_metres_up_to_a_limit() -> None:
     for extra in ("", ",obstacle_db_per_m=4", ",obstacle_db_per_m=40,obstacle_max_db=25"):
         link = radio(f"awgn:{BUDGET}{extra}")
         hop = hop_of(spots, obstacles=obstacles)
-        levels.append(10 * np.log10(link._levels(hop, Draw(hop, hash_words(1, np.arange(1))))[0][0]))
+        levels.append(10 * np.log10(link.levels(hop, Draw(hop, hash_words(1, np.arange(1)))).signal_mw[0]))
     assert levels[0] - levels[1] == pytest.approx(12.0, abs=0.4) and levels[0] - levels[2] == pytest.approx(25.0)
 
 
@@ -96,12 +96,23 @@ def test_fading_by_motion_is_reciprocal_and_stands_still_with_its_ends() -> None
 def test_shadowing_is_the_sum_of_both_ends() -> None:
     link = radio(f"awgn:{BUDGET},shadowing_db=6")
     spots = np.random.default_rng(0).uniform(0, 900, (500, 4, 2))
-    hop = hop_of(spots)
-    shadow = link._shadows(hop, Draw(hop, hash_words(1, np.arange(500))))
+    shadow = 10 * np.log10(link.shadow_factor(spots, hash_words(1, np.arange(500))))
     both = shadow[:, 0] + shadow[:, 1]
     assert both.std() == pytest.approx(6.0, rel=0.1)
     # Links that share an end correlate by one half: within 4 standard errors.
     assert np.corrcoef(both, shadow[:, 1] + shadow[:, 2])[0, 1] == pytest.approx(0.5, abs=4 * 0.75 / np.sqrt(500))
+
+
+def test_received_power_is_that_of_the_array_expression() -> None:
+    link = radio(f"awgn:{BUDGET},shadowing_db=5")
+    spots = np.random.default_rng(0).uniform(0, 9, (2, 4, 2))
+    hop, seeds = hop_of(spots), hash_words(1, np.arange(2))
+    level, lane = link.levels(hop, Draw(hop, seeds)), hop.lane[hop.packet]
+    shadow = -10 * np.log10(level.shadow)
+    loss = log_distance_db(hop.distance_m, link.near_db, 1.0, 3.0)
+    loss = loss + shadow[lane, hop.sender[hop.packet]] + shadow[lane, hop.receiver]
+    np.testing.assert_allclose(10 * np.log10(level.signal_mw), -loss, rtol=1e-12)
+    np.testing.assert_allclose(level.delay_s, hop.distance_m / 299_792_458.0 + 72 / 2e6, rtol=1e-12)
 
 
 def test_interference_adds_up_as_in_an_array_expression() -> None:
@@ -111,7 +122,8 @@ def test_interference_adds_up_as_in_an_array_expression() -> None:
     # Every packet is overlapped by the next two senders, for half and for a quarter of its time.
     others = ((hop.sender[:, None] + [1, 2]) % 4).astype(np.int32)
     hop.__dict__["overlaps"] = Overlaps(np.arange(0, 17, 2), others.ravel(), np.tile([0.5, 0.25], 8))
-    found = link._interference(hop, Draw(hop, hash_words(1, np.arange(2))))
+    draw = Draw(hop, hash_words(1, np.arange(2)))
+    found = link._interference(hop, draw, link.levels(hop, draw))
     wanted = []
     for k, who in zip(hop.packet, hop.receiver, strict=True):
         power = 0.0

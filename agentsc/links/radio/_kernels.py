@@ -46,34 +46,69 @@ def block_gain(key: Any, k: Any, gain: Any) -> None:
 
 
 @kernel(
-    array("uint64", 1), array("float64", 2), array("float64", 2), types.float64, types.float64, types.int64,
-    result("float64", 2),
+    array("int32", 1), array("int32", 1), array("uint64", 1), array("int32", 1), array("int32", 1),
+    array("float64", 3), types.float64, types.float64, types.int64, result("float64", 2),
 )  # fmt: skip
-def clarke(key: Any, one: Any, other: Any, number: Any, k: Any, waves: Any, h: Any) -> None:
+def clarke(
+    lane: Any, sender: Any, prefix: Any, packet: Any, receiver: Any, spot: Any, number: Any, k: Any, waves: Any, h: Any
+) -> None:
     """Channels that change with the places of both ends: ``h`` [N, 2], real and imaginary part, of mean power 1.
 
     Args:
-        key: of the unordered pair. one, other: [N, 2], metres, in the pair's order. number: 2π / λ.
-        k: Rician factor; the line of sight turns with the distance. waves: plane waves at each end, from directions
-            all around with a random offset; which direction of one end belongs to which of the other is shuffled.
+        lane, sender, prefix: [K]; random bits of a lane, mixed with the unordered pair. packet, receiver: [N].
+        spot: [L, N, 2], metres. number: 2π / λ. k: Rician factor; the line of sight turns with the distance.
+        waves: plane waves at each end, from directions all around with a random offset; which direction of one end
+            belongs to which of the other is shuffled.
     """
-    step = 2.0 * np.pi / waves
     line, spread = np.sqrt(k / (k + 1.0)), np.sqrt(1.0 / (k + 1.0) / waves)
-    for n in range(key.shape[0]):
-        real, imag = 0.0, 0.0
-        way = _mix(key[n], np.uint64(1))
+    cosine, sine = np.empty(waves), np.empty(waves)
+    for m in range(waves):
+        cosine[m], sine[m] = np.cos(2.0 * np.pi * m / waves), np.sin(2.0 * np.pi * m / waves)
+    for n in range(packet.shape[0]):
+        p = packet[n]
+        own, low, high = lane[p], min(sender[p], receiver[n]), max(sender[p], receiver[n])
+        key = _mix(prefix[p], (np.uint64(low) << np.uint64(16)) + np.uint64(high))
+        x, y = number * spot[own, low, 0], number * spot[own, low, 1]
+        u, v = number * spot[own, high, 0], number * spot[own, high, 1]
+        way = _mix(key, np.uint64(1))
         first, second = np.float64(way >> _S32) * _TURN, np.float64(way & _LOW) * _TURN
+        # Directions turn by equal steps, so what a step changes is a rotation of the offset's direction.
+        ahead, aside = x * np.cos(first) + y * np.sin(first), y * np.cos(first) - x * np.sin(first)
+        along, across = u * np.cos(second) + v * np.sin(second), v * np.cos(second) - u * np.sin(second)
+        real, imag = 0.0, 0.0
         for m in range(waves):
-            square, angle = _gaussian(_mix(key[n], np.uint64(m + 2)))
-            out, back = first + m * step, second + (5 * m % waves) * step
-            angle += number * (one[n, 0] * np.cos(out) + one[n, 1] * np.sin(out))
-            angle += number * (other[n, 0] * np.cos(back) + other[n, 1] * np.sin(back))
+            square, angle = _gaussian(_mix(key, np.uint64(m + 2)))
+            back = 5 * m % waves
+            angle += ahead * cosine[m] + aside * sine[m] + along * cosine[back] + across * sine[back]
             radius = np.sqrt(square)
             real += radius * np.cos(angle)
             imag += radius * np.sin(angle)
-        phase = number * np.hypot(one[n, 0] - other[n, 0], one[n, 1] - other[n, 1]) if k > 0.0 else 0.0
+        phase = np.hypot(x - u, y - v) if k > 0.0 else 0.0
         h[n, 0] = spread * real + line * np.cos(phase)
         h[n, 1] = spread * imag - line * np.sin(phase)
+
+
+@kernel(
+    array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3),
+    array("float64", 2), types.float64, types.float64, types.float64, result("float64", 1), result("float64", 1),
+)  # fmt: skip
+def received(
+    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, near_mw: Any, reference_m: Any,
+    exponent: Any, power: Any, metres: Any,
+) -> None:  # fmt: skip
+    """Mean ``power`` [N], milliwatts, and distance ``metres`` [N] of every row.
+
+    Args:
+        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2], metres. shadow: [L, N], each node's factor.
+        near_mw: power at the reference distance. exponent: of path loss.
+    """
+    for n in range(packet.shape[0]):
+        k, who = packet[n], receiver[n]
+        own, other = lane[k], sender[k]
+        gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
+        metres[n] = gap
+        ratio = max(gap / reference_m, 1.0)
+        power[n] = near_mw * ratio**-exponent * shadow[own, other] * shadow[own, who]
 
 
 @kernel(array("uint64", 1), array("float64", 1), result("float64", 2))
@@ -105,17 +140,17 @@ def multipath_gain(key: Any, power: Any, gain: Any) -> None:
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int64", 1), array("int32", 1), array("float64", 1),
     array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64, types.float64,
-    types.float64, types.boolean, result("float64", 1),
+    types.boolean, result("float64", 1),
 )  # fmt: skip
 def interference(
     lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, key: Any, spot: Any, shadow: Any,
-    power_dbm: Any, reference_db: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
+    near_mw: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
 ) -> None:  # fmt: skip
     """Power [N], milliwatts, that reaches receivers from others on the air.
 
     Args:
         lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. key: [N], random bits.
-        spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum. power_dbm … exponent: the budget.
+        spot, shadow, near_mw, reference_m, exponent: as for `received`.
         fades: interferers fade by Rayleigh, independently.
     """
     for n in range(packet.shape[0]):
@@ -127,8 +162,7 @@ def interference(
             if other == who:
                 continue
             gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
-            loss = reference_db + 10.0 * exponent * np.log10(max(gap / reference_m, 1.0))
-            power = 10.0 ** (0.1 * (power_dbm - loss - shadow[own, other] - shadow[own, who]))
+            power = near_mw * max(gap / reference_m, 1.0) ** -exponent * shadow[own, other] * shadow[own, who]
             if fades:
                 power *= _gaussian(_mix(key[n], np.uint64(other) + np.uint64(17)))[0]
             found += share[m] * power

@@ -12,7 +12,7 @@ from envs.geometry import Obstacles
 
 LIGHT_MPS = 299_792_458.0
 THERMAL_DBM_HZ = -174.0
-FEATURES = 64
+FEATURES = 32
 """Waves of a shadowing field."""
 
 Doubles = NDArray[np.float64]

@@ -6,7 +6,8 @@ link budget (``tx_dbm``) with path loss, shadowing, obstacles and interference.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import cached_property
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from agentsc.links.radio.budget import (
     LIGHT_MPS,
     distance_m,
     free_space_db,
-    log_distance_db,
     metres_inside,
     noise_dbm,
     shadow_field,
@@ -42,6 +42,23 @@ DEVIATIONS = 4.0
 _FINEST_DB = 0.25
 TOKEN_BITS = 72
 """Length of the packets by which it is judged whether two radios are in touch."""
+
+
+class Levels(NamedTuple):
+    """How packets arrive on average.
+
+    signal_mw: float64 [N], received power. noise_mw: of a receiver. delay_s: [N], or one number for all.
+    spot: float64 [L, N, 2], where nodes are. shadow: [L, N], each node's factor of power.
+    """
+
+    signal_mw: Doubles
+    noise_mw: float
+    delay_s: Doubles | float
+    spot: Doubles
+    shadow: Doubles
+
+
+_NOWHERE = np.zeros((1, 1, 2))
 
 
 class RadioLink(LinkModel):
@@ -182,31 +199,34 @@ class RadioLink(LinkModel):
         return mode, np.array([self.rate_bps(*step) for step in self._ladder])[mode]
 
     def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
-        signal, noise, delay = self._levels(hop, draw)
+        level = self.levels(hop, draw)
         gain = self._gains(hop, draw)
-        quiet = gain * (signal / noise)[:, None]
-        disturbance = self._interference(hop, draw)
-        snr = quiet if disturbance is None else gain * (signal / (noise + disturbance))[:, None]
+        quiet = gain * (level.signal_mw / level.noise_mw)[:, None]
+        other = self._interference(hop, draw, level)
+        snr = quiet if other is None else gain * (level.signal_mw / (level.noise_mw + other))[:, None]
         measured = 10.0 * np.log10(np.maximum(packet_error.effective_snr(snr), 1e-30)) if self.adaptive else None
         if self.residual:
             rate = packet_error.mean_bit_error_rate(snr, self.modulation)
-            return Effect(error_rate=rate, delay_s=delay, snr_db=measured)
+            return Effect(error_rate=rate, delay_s=level.delay_s, snr_db=measured)
         bits, mode = hop.bits[hop.packet], hop.packets.mode[hop.packet]
         chance = uniform(hash_words(draw.packet, 2))
         lost = chance < self.packet_error(snr, bits, mode)
-        if disturbance is None:
-            return Effect({"fading": lost}, delay_s=delay, snr_db=measured)
-        alone = chance < self.packet_error(quiet, bits, mode)
-        return Effect({"interference": lost & ~alone, "fading": lost & alone}, delay_s=delay, snr_db=measured)
+        if other is None:
+            return Effect({"fading": lost}, delay_s=level.delay_s, snr_db=measured)
+        # What would have been lost without the others, too, is not their fault.
+        alone = lost.copy()
+        rows = np.flatnonzero(lost & (other > 0.0))
+        alone[rows] = chance[rows] < self.packet_error(quiet[rows], bits[rows], mode[rows])
+        return Effect({"interference": lost & ~alone, "fading": alone}, delay_s=level.delay_s, snr_db=measured)
 
     def in_touch(self, hop: Hop, draw: Draw) -> Mask | None:
         """Without fading and interference, more than half of all tokens would be decoded."""
         if self.tx_dbm is None:
             return None
-        signal, noise, _ = self._levels(hop, draw)
+        level = self.levels(hop, draw)
         mode = np.full(len(hop), 0 if self.adaptive else self._own_mode, np.int32)
         bits = np.full(len(hop), TOKEN_BITS)
-        return np.asarray(self.packet_error((signal / noise)[:, None], bits, mode) < 0.5)
+        return np.asarray(self.packet_error((level.signal_mw / level.noise_mw)[:, None], bits, mode) < 0.5)
 
     # -- rates and errors -------------------------------------------------------------------------
 
@@ -268,7 +288,7 @@ class RadioLink(LinkModel):
 
     # -- strengths --------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def near_db(self) -> float:
         """Path loss at the reference distance, dB."""
         if self.reference_db is not None:
@@ -276,12 +296,18 @@ class RadioLink(LinkModel):
         assert self.carrier_ghz is not None
         return float(free_space_db(self.reference_m, self.carrier_ghz * 1e9, self.speed_mps))
 
-    @property
+    @cached_property
+    def _near_mw(self) -> float:
+        """Power at the reference distance, milliwatts."""
+        assert self.tx_dbm is not None
+        return float(10.0 ** (0.1 * (self.tx_dbm - self.near_db)))
+
+    @cached_property
     def noise_mw(self) -> float:
         """Noise power of a receiver, milliwatts."""
         return float(10.0 ** (0.1 * noise_dbm(self.bandwidth_khz * 1e3, self.noise_figure_db)))
 
-    @property
+    @cached_property
     def reach_m(self) -> float:
         """Farther than this, no packet is decoded but by a fluke: fading of 10 dB and shadowing of 4 deviations."""
         assert self.tx_dbm is not None
@@ -290,7 +316,7 @@ class RadioLink(LinkModel):
             budget + MARGIN_DB + DEVIATIONS * self.shadowing_db, self.near_db, self.reference_m, self.exponent
         )
 
-    @property
+    @cached_property
     def least_db(self) -> float:
         """E_s/N_0 below which even the shortest packets of the most robust mode are all but always lost."""
         if self.decoding == "threshold":
@@ -304,30 +330,36 @@ class RadioLink(LinkModel):
         error = self._error(snr, np.full(len(grid), 64), modulation, rate, 0 if self.adaptive else self._own_mode)
         return float(grid[np.flatnonzero(error < 0.99)[0]])
 
-    def _levels(self, hop: Hop, draw: Draw) -> tuple[Doubles, float, Doubles | float]:
-        """Mean received power [N] and noise, milliwatts, and delays."""
+    def levels(self, hop: Hop, draw: Draw) -> Levels:
+        """How strong packets arrive on average, and how late."""
+        from agentsc.links.radio import _kernels
+
         if self.tx_dbm is None:
             assert self.snr_db is not None
-            return np.full(len(hop), 10.0 ** (0.1 * self.snr_db)), 1.0, 0.0
-        loss = log_distance_db(hop.distance_m, self.near_db, self.reference_m, self.exponent)
-        if self.shadowing_db:
-            shadow, lane = self._shadows(hop, draw), hop.lane[hop.packet]
-            loss = loss + shadow[lane, hop.sender[hop.packet]] + shadow[lane, hop.receiver]
+            return Levels(np.full(len(hop), 10.0 ** (0.1 * self.snr_db)), 1.0, 0.0, _NOWHERE, _NOWHERE[..., 0])
+        spot = np.ascontiguousarray(known(hop.around.position), np.float64)
+        shadow = self.shadow_factor(spot, draw.seeds)
+        power, metres = np.empty(len(hop)), np.empty(len(hop))
+        _kernels.received(
+            hop.lane, hop.sender, hop.packet, hop.receiver, spot, shadow, self._near_mw, self.reference_m,
+            self.exponent, power, metres,
+        )  # fmt: skip
         if self.obstacle_db_per_m and hop.around.obstacles is not None:
             through = self.obstacle_db_per_m * metres_inside(hop.around.obstacles, *hop.ends_m)
-            loss = loss + np.minimum(through, self.obstacle_max_db)
-        delay = hop.distance_m / self.speed_mps
+            power *= 10.0 ** (-0.1 * np.minimum(through, self.obstacle_max_db))
+        delay = metres / self.speed_mps
         if hop.start_s is hop.sent_s:  # no stage has counted the time on the air
             rate = hop.packets.rate_bps
             own = np.where(np.isnan(rate), self.rate_bps(self.modulation, self._own_rate), rate)
-            delay = delay + (hop.bits / own)[hop.packet]
-        return 10.0 ** (0.1 * (self.tx_dbm - loss)), self.noise_mw, delay
+            delay += (hop.bits / own)[hop.packet]
+        return Levels(power, self.noise_mw, delay, spot, shadow)
 
-    def _shadows(self, hop: Hop, draw: Draw) -> Doubles:
-        """Each node's half of shadowing, dB [L, N]; a link's is the sum of its ends', with deviation shadowing_db."""
-        spot = known(hop.around.position).astype(np.float64)
-        field = shadow_field(hash_words(draw.seeds, -7), spot, self.shadowing_m)
-        return field * (self.shadowing_db / np.sqrt(2.0))
+    def shadow_factor(self, spot: Doubles, seeds: Keys) -> Doubles:
+        """Each node's factor of power, [L, N]: a link's shadowing is the product of its ends', shadowing_db in all."""
+        if not self.shadowing_db:
+            return np.ones(spot.shape[:2])
+        field = shadow_field(hash_words(seeds, -7), spot, self.shadowing_m)
+        return np.asarray(10.0 ** (-0.1 * self.shadowing_db / np.sqrt(2.0) * field))
 
     def _gains(self, hop: Hop, draw: Draw) -> Doubles:
         if self.coherence == "packet" or not self.fades:
@@ -339,34 +371,28 @@ class RadioLink(LinkModel):
         from agentsc.links.radio import _kernels
 
         assert self.carrier_ghz is not None
-        sender, receiver = hop.sender[hop.packet], hop.receiver
-        low, high = np.minimum(sender, receiver), np.maximum(sender, receiver)
-        key = hash_words(draw.seeds[hop.lane], -6)[hop.packet]
-        key = hash_words(key, (low.astype(np.int64) << 16) + high)
-        begin, end = hop.ends_m
-        swap = (sender > receiver)[:, None]
-        one, other = np.where(swap, end, begin), np.where(swap, begin, end)
         h = np.empty((len(hop), 2))
         number = 2.0 * np.pi * self.carrier_ghz * 1e9 / self.speed_mps
-        _kernels.clarke(key, one, other, number, self.rician, WAVES, h)
+        _kernels.clarke(
+            hop.lane, hop.sender, hash_words(draw.seeds, -6)[hop.lane], hop.packet, hop.receiver,
+            np.ascontiguousarray(known(hop.around.position), np.float64), number, self.rician, WAVES, h,
+        )  # fmt: skip
         return np.asarray(h[:, 0] + 1j * h[:, 1])
 
-    def _interference(self, hop: Hop, draw: Draw) -> Doubles | None:
+    def _interference(self, hop: Hop, draw: Draw, level: Levels) -> Doubles | None:
         """Power [N] from others on the air and from elsewhere, milliwatts; None if there is none."""
+        from agentsc.links.radio import _kernels
+
         if self.tx_dbm is None:
             return None
         found = hop.interference_mw
         overlaps = hop.overlaps
         if overlaps is None or not len(overlaps.sender):
             return found
-        from agentsc.links.radio import _kernels
-
-        spot = np.ascontiguousarray(known(hop.around.position), np.float64)
-        shadow = self._shadows(hop, draw) if self.shadowing_db else np.zeros(spot.shape[:2])
         total = np.empty(len(hop))
         _kernels.interference(
-            hop.lane, hop.packet, hop.receiver, *overlaps, draw.packet, spot, shadow,
-            self.tx_dbm, self.near_db, self.reference_m, self.exponent, self.fades, total,
+            hop.lane, hop.packet, hop.receiver, *overlaps, draw.packet, level.spot, level.shadow, self._near_mw,
+            self.reference_m, self.exponent, self.fades, total,
         )  # fmt: skip
         return total if found is None else total + found
 
