@@ -75,6 +75,7 @@ class Medium:
         placed = list(enumerate(zip(self.links, sites, strict=True)))
         stages = [(i, model.stage(site)) for i, (model, site) in placed]
         self._stages = [(i, stage) for i, stage in stages if stage is not None]
+        self._stages.sort(key=lambda placed: placed[1].shares)
         relays = [(i, model.relay(site)) for i, (model, site) in placed]
         self._relays: list[tuple[int, Relay]] = [(i, relay) for i, relay in relays if relay is not None]
         seals = [(i, model.seal(site)) for i, (model, site) in placed]
@@ -147,6 +148,8 @@ class Medium:
             ValueError: an agent sends twice in one round, or a link needs positions.
         """
         self._begin(ends=True)
+        if self._stages:  # what happened up to now, happened where everybody was then
+            self._advance([], clock)
         self._look(position)
         lane, sender = (column.astype(np.int32, copy=False) for column in (packets.lane, packets.sender))
         count = len(lane)
@@ -284,7 +287,7 @@ class Medium:
         assert self.airtime_s is not None
         for held in parts:
             mine = held.sender < self.agents
-            np.add.at(self.airtime_s, (held.lane[mine], held.sender[mine]), (held.at_s - held.start_s)[mine])
+            np.add.at(self.airtime_s, (held.lane[mine], held.sender[mine]), stage.airtime(held)[mine])
         self._around = self._around._replace(air=air)
         for held in parts:
             self._send(held, held.at_s - held.clock * self.round_s, clock)

@@ -7,7 +7,7 @@ beside them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +65,18 @@ class Stage:
     """Holds packets until they are out; one for all senders of all lanes.
 
     Attributes:
+        shares: whether it says who is on the air with whom; it then comes behind all queues.
         air: what has been on the air lately; None where packets do not disturb each other.
     """
 
+    shares: ClassVar[bool] = False
     air: Air | None = None
 
     def offer(self, packets: Held) -> tuple[list[Held], Held | None]:
-        """Take packets in, each at its ``at_s``.
+        """Take packets in, each at its ``at_s``, after `advance` up to now.
 
         Args:
-            packets: at most one per sender; no sender may come before its own earlier ones.
+            packets: at most one per sender, not before now; no sender may come before its own earlier ones.
 
         Returns:
             Packets that are out or on their way, as by `advance`, and packets that were dropped.
@@ -88,6 +90,10 @@ class Stage:
         that happens later can disturb them.
         """
         raise NotImplementedError
+
+    def airtime(self, packets: Held) -> Doubles:
+        """Seconds for which radios send each of K packets that are out."""
+        return packets.at_s - packets.start_s
 
     @property
     def waiting(self) -> Held | None:

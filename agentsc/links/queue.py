@@ -6,6 +6,8 @@ still be dropped, so the queue holds it until its turn has come; nothing is deci
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,17 +18,26 @@ _SAME_S = 1e-9
 """Times no further apart are the same, computed along two ways."""
 
 
+Plan = Callable[[Held, Doubles], tuple[Doubles, Doubles]]
+"""(K packets, from when on their radios may send them) → seconds at which each starts and ends."""
+
+
+def at_rate(rate_bps: float) -> Plan:
+    """Send at once, at a constant rate, bits per second."""
+    return lambda packets, ready_s: (ready_s, ready_s + packets.bits / rate_bps)
+
+
 class SenderQueue(Stage):
-    """First come, first served, one at a time, at a constant rate; one queue for every sender.
+    """First come, first served, one at a time; one queue for every sender.
 
     Args:
-        rate_bps: bits per second. places: packets that may wait, besides the one that is being sent.
-        drop_head: when no place is left, the packet that waited longest goes, not the one that comes.
+        plan: when a radio sends a packet whose turn has come. places: packets that may wait, besides the one whose
+            turn it is. drop_head: when no place is left, the packet that waited longest goes, not the one that comes.
         lanes, agents: how many senders there are.
     """
 
-    def __init__(self, rate_bps: float, places: int, drop_head: bool, lanes: int, agents: int) -> None:
-        self.rate_bps, self.places, self.drop_head, self.agents = rate_bps, places, drop_head, agents
+    def __init__(self, plan: Plan, places: int, drop_head: bool, lanes: int, agents: int) -> None:
+        self.plan, self.places, self.drop_head, self.agents = plan, places, drop_head, agents
         self._free_s = np.full(lanes * agents, -np.inf)
         """When each radio has sent everything that it has begun to send."""
         self._waiting: Held | None = None
@@ -57,10 +68,9 @@ class SenderQueue(Stage):
         return packets.lane.astype(np.int64) * self.agents + packets.sender
 
     def _send(self, packets: Held) -> Held:
-        """Begin to send as soon as the radio is free."""
+        """Their turn has come."""
         who = self._who(packets)
-        start = np.maximum(self._free_s[who], packets.at_s)
-        end = start + packets.bits / self.rate_bps
+        start, end = self.plan(packets, np.maximum(self._free_s[who], packets.at_s))
         self._free_s[who] = end
         return packets._replace(at_s=end, start_s=start)
 

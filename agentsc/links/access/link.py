@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.links import Draw, Effect, Hop, LinkModel
-from agentsc.links.hop import known
 from envs.errors import ConfigError
 
 
@@ -18,7 +17,10 @@ class AccessLink(LinkModel):
     """Base of all access links; see ``docs/access.md``."""
 
     reasons: ClassVar[tuple[str, ...]] = ("queue", "half-duplex", "collision")
-    omits: ClassVar[tuple[str, ...]] = ("acknowledgements and retries: packets are broadcasts",)
+    omits: ClassVar[tuple[str, ...]] = (
+        "acknowledgements and retries: packets are broadcasts",
+        "propagation time: everybody hears a transmission while it is sent",
+    )
 
     kbps: float | None = Field(
         None, gt=0.0, allow_inf_nan=False, description="rate, 1000 bits per second; none: that of the radio link"
@@ -27,7 +29,10 @@ class AccessLink(LinkModel):
     metres: float | None = Field(
         None, gt=0.0, allow_inf_nan=False, description="distance within which transmissions disturb; none: everywhere"
     )
-    queue: int = Field(8, ge=1, le=65536, description="packets of a sender that may wait; more are dropped")
+    queue: int = Field(8, ge=1, le=65536, description="packets that may wait, besides the one whose turn it is")
+    drop: Literal["tail", "head"] = Field(
+        "tail", description="which packet goes when no place is left: the newest (tail) or the oldest (head)"
+    )
     half_duplex: bool = Field(True, description="radios hear nothing while they send")
 
     def check(self, agents: int, beside: Sequence[LinkModel] = ()) -> None:
@@ -35,25 +40,25 @@ class AccessLink(LinkModel):
             raise ConfigError(
                 "an access link must know how fast radios send: give kbps, or add a radio link such as rayleigh"
             )
+        if sum(isinstance(link, AccessLink) for link in beside) > 1:
+            raise ConfigError("a medium must have at most one access link, got several: leave one of them")
 
     @property
     def rate_bps(self) -> float | None:
         """Bits per second; None where the radio says."""
         return None if self.kbps is None else 1e3 * self.kbps
 
-    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
-        from agentsc.links.access import _kernels
+    @property
+    def preamble_s(self) -> float:
+        """Seconds before every packet."""
+        return self.preamble_us * 1e-6
 
-        found = hop.overlaps
-        if found is None or not len(found.sender):
+    def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
+        from agentsc.links.access import fates
+
+        air = hop.around.air
+        if air is None:
             return Effect()
-        busy, collision = np.empty(len(hop), bool), np.empty(len(hop), bool)
-        square = np.inf if self.metres is None else self.metres**2
-        spot = np.zeros((1, 1, 2))
-        if self.metres is not None:
-            spot = np.ascontiguousarray(known(hop.around.position), np.float64)
-        _kernels.fates(
-            hop.lane, hop.packet, hop.receiver, found.begin, found.sender, spot, square, self.half_duplex,
-            not hop.around.weighed, busy, collision,
-        )  # fmt: skip
+        metres = math.inf if self.metres is None else self.metres
+        busy, collision = fates(hop, air, metres, self.half_duplex, not hop.around.weighed)
         return Effect({"half-duplex": busy, "collision": collision & ~busy})

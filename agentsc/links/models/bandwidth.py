@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from agentsc.links import LINKS, LinkModel, Site
-from agentsc.links.queue import SenderQueue
+from agentsc.links.queue import SenderQueue, at_rate
 
 
 @LINKS.register("bandwidth")
@@ -34,4 +34,4 @@ class Bandwidth(LinkModel):
     )
 
     def stage(self, site: Site) -> SenderQueue:
-        return SenderQueue(self.kbps * 1e3, self.queue, self.drop == "head", site.lanes, site.nodes)
+        return SenderQueue(at_rate(self.kbps * 1e3), self.queue, self.drop == "head", site.lanes, site.nodes)

@@ -16,10 +16,10 @@ class Csma(AccessLink):
     """Carrier sense with random back-off, as radios of IEEE 802.11 broadcast: no acknowledgement, no retry.
 
     A packet draws a back-off of 0 to ``cw`` slots and counts it down while the medium has been idle for ``difs_us``; it
-    stops counting while others are heard. Two that come to zero in one slot collide, and so do radios that do not
-    sense each other (``sense_m``): hidden nodes. Agents all speak when a message round begins; ``jitter_ms``
-    spreads what they say. A busy period counts as one slot, so n radios that always have a
-    packet send in a slot with τ = 2 / (cw + 2), and a packet collides with 1 − (1 − τ)^(n − 1).
+    stops counting while others are heard. Two that come to zero less than a slot apart collide, since neither hears
+    the other in time, and so do radios that do not sense each other (``sense_m``): hidden nodes. Agents all speak
+    when a message round begins; ``jitter_ms`` spreads what they say. A busy period counts as one slot, so n radios
+    that always have a packet send in a slot with τ = 2 / (cw + 2), and a packet collides with 1 − (1 − τ)^(n − 1).
 
     Reference: G. Bianchi, Performance analysis of the IEEE 802.11 distributed coordination function, IEEE Journal on
     Selected Areas in Communications 18 (2000), section IV, with one back-off stage.
@@ -37,6 +37,6 @@ class Csma(AccessLink):
 
     def stage(self, site: Site) -> Stage:
         return SensingStage(
-            site, self.rate_bps, self.preamble_us * 1e-6, self.queue, self.difs_us * 1e-6, self.slot_us * 1e-6,
-            self.cw, self.jitter_ms * 1e-3, math.inf if self.sense_m is None else self.sense_m,
+            self, site, self.difs_us * 1e-6, self.slot_us * 1e-6, self.cw, self.jitter_ms * 1e-3,
+            math.inf if self.sense_m is None else self.sense_m,
         )  # fmt: skip

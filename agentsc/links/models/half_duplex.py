@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pydantic import Field
 
 from agentsc.links import LINKS, Held, Site, Stage
 from agentsc.links.access.link import AccessLink
 from agentsc.links.access.stage import PlannedStage
-from agentsc.links.hop import uniform
-from agentsc.links.packets import Doubles, Ints
+from agentsc.links.packets import Doubles
 
 
 @LINKS.register("half-duplex")
@@ -25,9 +23,7 @@ class HalfDuplex(AccessLink):
     )
 
     def stage(self, site: Site) -> Stage:
-        def plan(packets: Held, ready: Doubles, airtime: Doubles) -> tuple[Doubles, Doubles, Ints]:
-            start = ready + uniform(stage.keys(packets)) * (self.jitter_ms * 1e-3)
-            return start, start + airtime, np.zeros(len(start), np.int32)
+        def start(packets: Held, ready_s: Doubles, draw: Doubles) -> Doubles:
+            return ready_s + draw * (self.jitter_ms * 1e-3)
 
-        stage = PlannedStage(site, self.rate_bps, self.preamble_us * 1e-6, self.queue, plan)
-        return stage
+        return PlannedStage(self, site, start)

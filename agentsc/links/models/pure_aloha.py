@@ -8,8 +8,7 @@ from pydantic import Field
 from agentsc.links import LINKS, Held, Site, Stage
 from agentsc.links.access.link import AccessLink
 from agentsc.links.access.stage import PlannedStage
-from agentsc.links.hop import uniform
-from agentsc.links.packets import Doubles, Ints
+from agentsc.links.packets import Doubles
 
 
 @LINKS.register("pure-aloha")
@@ -29,10 +28,8 @@ class PureAloha(AccessLink):
     def stage(self, site: Site) -> Stage:
         window_s = site.round_s if self.window_ms is None else self.window_ms * 1e-3
 
-        def plan(packets: Held, ready: Doubles, airtime: Doubles) -> tuple[Doubles, Doubles, Ints]:
+        def start(packets: Held, ready_s: Doubles, draw: Doubles) -> Doubles:
             # A radio that is still busy with its last packet sends this one right after it.
-            start = np.maximum(ready, packets.at_s + uniform(stage.keys(packets)) * window_s)
-            return start, start + airtime, np.zeros(len(start), np.int32)
+            return np.maximum(ready_s, packets.at_s + draw * window_s)
 
-        stage = PlannedStage(site, self.rate_bps, self.preamble_us * 1e-6, self.queue, plan)
-        return stage
+        return PlannedStage(self, site, start)

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from agentsc.links import LINKS, Held, Site, Stage
 from agentsc.links.access.link import AccessLink
+from agentsc.links.access.slots import next_slot
 from agentsc.links.access.stage import PlannedStage
-from agentsc.links.hop import uniform
-from agentsc.links.packets import Doubles, Ints
+from agentsc.links.packets import Doubles
 
 
 @LINKS.register("slotted-aloha")
@@ -33,12 +33,9 @@ class SlottedAloha(AccessLink):
         slot_s = self.slot_ms * 1e-3
         slots = max(int(site.round_s / slot_s + 1e-9), 1) if self.slots is None else self.slots
 
-        def plan(packets: Held, ready: Doubles, airtime: Doubles) -> tuple[Doubles, Doubles, Ints]:
-            drawn = np.floor(uniform(stage.keys(packets)) * slots)
-            number = np.ceil(packets.at_s / slot_s - 1e-6) + drawn
+        def start(packets: Held, ready_s: Doubles, draw: Doubles) -> Doubles:
+            drawn = next_slot(packets.at_s, slot_s) + np.floor(draw * slots)
             # A radio that is still busy with its last packet takes the next slot.
-            start = np.maximum(number, np.ceil(ready / slot_s - 1e-6)) * slot_s
-            return start, start + airtime, np.zeros(len(start), np.int32)
+            return np.maximum(drawn, next_slot(ready_s, slot_s)) * slot_s
 
-        stage = PlannedStage(site, self.rate_bps, self.preamble_us * 1e-6, self.queue, plan)
-        return stage
+        return PlannedStage(self, site, start)

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from agentsc.links import LINKS, Held, Site, Stage
 from agentsc.links.access.link import AccessLink
+from agentsc.links.access.slots import next_slot
 from agentsc.links.access.stage import PlannedStage
-from agentsc.links.packets import Doubles, Ints
+from agentsc.links.packets import Doubles
 from envs.errors import ConfigError
 
 
@@ -36,10 +37,12 @@ class Tdma(AccessLink):
                 f"link.tdma.guard_us must be below a slot's {1e6 * slot_s:g}, got {self.guard_us:g} (us left free)"
             )
 
-        def plan(packets: Held, ready: Doubles, airtime: Doubles) -> tuple[Doubles, Doubles, Ints]:
-            own = packets.sender % slots
-            first = np.ceil((ready - own * slot_s) / frame - 1e-6) * frame + own * slot_s
-            more = np.maximum(np.ceil(airtime / usable - 1e-9) - 1.0, 0.0)
-            return first, first + more * frame + airtime - more * usable, own.astype(np.int32)
+        def start(packets: Held, ready_s: Doubles, draw: Doubles) -> Doubles:
+            own_s = packets.sender % slots * slot_s
+            return next_slot(ready_s - own_s, frame) * frame + own_s
 
-        return PlannedStage(site, self.rate_bps, self.preamble_us * 1e-6, self.queue, plan)
+        def pieces(airtime_s: Doubles) -> Doubles:
+            more = np.maximum(np.ceil(airtime_s / usable - 1e-9) - 1.0, 0.0)
+            return more * frame + airtime_s - more * usable
+
+        return PlannedStage(self, site, start, pieces, channels=slots)
