@@ -148,7 +148,7 @@ class Flights:
 
     def land(self, clock: int) -> Deliveries:
         """Everything that is due by round ``clock``; it is in the air no more."""
-        due = [k for k in self._due if k <= clock]
+        due = sorted(k for k in self._due if k <= clock)  # in an order that no other lane can change
         if not due:
             return NONE
         flights = [flight for k in due for flight in self._due.pop(k)]

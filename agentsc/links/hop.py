@@ -34,6 +34,7 @@ class Surroundings(NamedTuple):
 
     nodes: N. position: float [L, N, 2], metres, where they are; None if nobody told. obstacles: of all lanes.
     air: transmissions on a shared medium. weighed: a radio link decides what overlapping ones do to a packet.
+    stations: how many of the nodes, the last ones, are hostile.
     """
 
     nodes: int
@@ -41,6 +42,12 @@ class Surroundings(NamedTuple):
     obstacles: Obstacles | None = None
     air: Air | None = None
     weighed: bool = False
+    stations: int = 0
+
+    @property
+    def agents(self) -> int:
+        """A; the others are hostile."""
+        return self.nodes - self.stations
 
 
 class Hop:

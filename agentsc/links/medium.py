@@ -85,7 +85,7 @@ class Medium:
         self._onward: list[Held] = []
         self._flights = Flights(lanes, agents, round_s)
         weighed = any(model.weighs_interference for model in self.links)
-        self._around = Surroundings(nodes, None, obstacles, None, weighed)
+        self._around = Surroundings(nodes, None, obstacles, None, weighed, nodes - agents)
         self._carried: list[Carried] = []
         self._dropped: list[Held] = []
         self._ended = True

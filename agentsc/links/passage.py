@@ -110,11 +110,12 @@ class Passage:
             lane, sender, np.zeros(count, np.int32), np.zeros((count, 1), np.uint8), np.zeros(count, np.int32),
             np.full(count, now_s),
         )  # fmt: skip
-        pairs = everyone(sender, self.agents)
+        pairs: Pairs | None = None
         for link in self.links:
             if link.restricts:
-                pairs = both(pairs, link.audience(packets, self.agents, around), self.agents)
-        hop = Hop(packets, pairs, around)
+                heard = link.audience(packets, self.agents, around)
+                pairs = heard if pairs is None else both(pairs, heard, self.agents)
+        hop = Hop(packets, everyone(sender, self.agents) if pairs is None else pairs, around)
         near = np.ones(len(hop), bool)
         for link, seeds in zip(self.links, self._seeds, strict=True):
             found = link.in_touch(hop, Draw(hop, seeds))

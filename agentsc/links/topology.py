@@ -1,135 +1,100 @@
-"""Who can reach whom as a graph: fixed graphs, and what a graph is worth to a fleet."""
+"""What a graph is worth to a fleet: components, algebraic connectivity, diameter, degree; pure functions.
+
+A graph is a symmetric bool matrix [..., A, A] without self-loops.
+
+Reference: M. Fiedler, Algebraic connectivity of graphs, Czechoslovak Mathematical Journal 23 (1973).
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.errors import ConfigError
-
-if TYPE_CHECKING:
-    import networkx as nx
-
-KINDS = ("ring", "line", "star", "complete", "grid", "tree", "erdos-renyi", "small-world", "random-regular")
-"""Graphs that can be made for any number of agents."""
-_READERS = {".graphml": "read_graphml", ".gexf": "read_gexf"}
-
-
-def generated(kind: str, agents: int, k: int, p: float, seed: int) -> nx.Graph:
-    """A graph of one of the `KINDS` over agents 0 … agents − 1.
-
-    Args:
-        k: neighbours, of small-world and random-regular; children, of tree. p: probability of an edge
-            (erdos-renyi), or of rewiring one (small-world). seed: of the random ones.
-
-    Raises:
-        ConfigError: there is no such graph over so many agents.
-    """
-    import networkx as nx
-
-    if kind == "grid":
-        side = int(np.ceil(np.sqrt(agents)))
-        lattice = nx.grid_2d_graph(-(-agents // side), side)
-        return nx.convert_node_labels_to_integers(lattice, ordering="sorted").subgraph(range(agents))
-    makers: dict[str, Any] = {
-        "ring": lambda: nx.cycle_graph(agents) if agents > 2 else nx.path_graph(agents),
-        "line": lambda: nx.path_graph(agents),
-        "star": lambda: nx.star_graph(agents - 1),
-        "complete": lambda: nx.complete_graph(agents),
-        "tree": lambda: nx.full_rary_tree(k, agents),
-        "erdos-renyi": lambda: nx.gnp_random_graph(agents, p, seed=seed),
-        "small-world": lambda: nx.watts_strogatz_graph(agents, k, p, seed=seed),
-        "random-regular": lambda: nx.random_regular_graph(k, agents, seed=seed),
-    }
-    try:
-        graph: nx.Graph = makers[kind]()
-    except nx.NetworkXError as error:
-        raise ConfigError(f"link.graph: no {kind} graph over {agents} agents with k={k} ({error})") from None
-    return graph
-
-
-def read(path: Path) -> list[tuple[int, int, str]]:
-    """Edges of a file, with where each of them stands: from the suffix a CSV, GraphML, GEXF or JSON node-link file.
-
-    A CSV file has the columns sender and receiver.
-
-    Raises:
-        ValueError: what is wrong, and where.
-    """
-    try:
-        if path.suffix in _READERS:
-            import networkx as nx
-
-            return _edges(path, getattr(nx, _READERS[path.suffix])(path))
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = getattr(error, "strerror", None) or "not a text file"
-        raise ValueError(f"path must be a readable file, got {str(path)!r} ({cause})") from None
-    except ValueError:
-        raise
-    except Exception as error:  # parsers of XML raise what they like
-        raise ValueError(f"{path} must be a {path.suffix[1:]} file, got one with a mistake ({error})") from None
-    if path.suffix == ".json":
-        import networkx as nx
-
-        try:
-            tree = json.loads(text)
-            return _edges(path, nx.node_link_graph(tree, edges="edges" if "edges" in tree else "links"))
-        except (ValueError, KeyError, TypeError, nx.NetworkXError) as error:
-            if str(path) in str(error):
-                raise
-            raise ValueError(f"{path} must be a node-link JSON file, got one with a mistake ({error!r})") from None
-    lines = list(csv.reader(text.splitlines()))
-    header = [cell.strip() for cell in lines[0]] if lines else []
-    for column in ("sender", "receiver"):
-        if column not in header:
-            raise ValueError(f"{path} line 1 must have a column {column}, got {','.join(header) or 'nothing'!r}")
-    found = []
-    for number, cells in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise ValueError(f"{path} line {number} must have {len(header)} columns, got {len(cells)}")
-        row = dict(zip(header, cells, strict=True))
-        ends = [_agent(row[column], f"{path} line {number} column {column}") for column in ("sender", "receiver")]
-        found.append((ends[0], ends[1], f"{path} line {number}"))
-    return found
-
-
-def _edges(path: Path, graph: Any) -> list[tuple[int, int, str]]:
-    where = {node: f"{path} node {node}" for node in graph.nodes}
-    ends = {node: _agent(node, place) for node, place in where.items()}
-    return [(ends[one], ends[other], f"{path} edge {one} – {other}") for one, other in graph.edges()]
-
-
-def _agent(name: object, where: str) -> int:
-    """An agent's number."""
-    text = str(name).strip()
-    if not text.isdecimal():
-        raise ValueError(f"{where} must be an agent's number, from 0, got {text!r}")
-    return int(text)
-
-
-class Metrics(NamedTuple):
-    """What a graph over a fleet is worth.
-
-    connected: 1 if everybody reaches everybody, directly or not. algebraic_connectivity: second smallest
-    eigenvalue of the Laplacian. diameter: hops across the largest component. mean_degree: neighbours of an agent.
-    """
-
-    connected: float
-    algebraic_connectivity: float
-    diameter: float
-    mean_degree: float
-
+Graphs = NDArray[np.bool_]
+Doubles = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 MOST_AGENTS = 256
 """Up to so many agents, graphs are measured; the eigenvalue of a larger one takes longer than its world."""
+
+
+class Metrics(NamedTuple):
+    """What graphs [..., A, A] are worth: float64 [...] each.
+
+    connected: 1 if everybody reaches everybody, over others or not. algebraic_connectivity: λ₂, the second smallest
+    eigenvalue of the Laplacian; 0 exactly if it is not connected. diameter: hops across the largest component.
+    mean_degree: neighbours of an agent.
+    """
+
+    connected: Doubles
+    algebraic_connectivity: Doubles
+    diameter: Doubles
+    mean_degree: Doubles
+
+
+def mutual(reach: Graphs) -> Graphs:
+    """The graph of those who hear each other, from who hears whom [..., A, A]: one direction alone is no edge."""
+    graph = reach & np.swapaxes(reach, -1, -2)
+    agents = np.arange(reach.shape[-1])
+    graph[..., agents, agents] = False
+    return graph
+
+
+def distances(graph: Graphs) -> Doubles:
+    """Hops between any two agents [A, A]: float64 [A, A], inf where there is no path."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import shortest_path
+
+    return np.asarray(shortest_path(csr_array(graph), method="D", unweighted=True))
+
+
+def components(graph: Graphs) -> Counts:
+    """The component of each agent of a graph [A, A]: int64 [A], numbered from 0."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    return np.asarray(connected_components(csr_array(graph), directed=False)[1], np.int64)
+
+
+def diameter(graph: Graphs) -> int:
+    """Hops across the largest component of a graph [A, A]; of equally large ones, the wider."""
+    label = components(graph)
+    size = np.bincount(label)
+    across = [0]
+    for largest in np.flatnonzero(size == size.max()).tolist():
+        if size[largest] > 1:
+            members = np.flatnonzero(label == largest)
+            across.append(int(distances(graph[np.ix_(members, members)]).max()))
+    return max(across)
+
+
+def laplacian(graph: Graphs) -> Doubles:
+    """Degrees on the diagonal, −1 for every edge: float64 [..., A, A]."""
+    found = -graph.astype(np.float64)
+    agents = np.arange(graph.shape[-1])
+    found[..., agents, agents] = graph.sum(-1)
+    return found
+
+
+def algebraic_connectivity(graph: Graphs) -> Doubles:
+    """λ₂ of graphs [..., A, A]: float64 [...], at least 0; 0 for a single agent. A rounding error off 0 if in parts."""
+    if graph.shape[-1] < 2:
+        return np.zeros(graph.shape[:-2])
+    return np.maximum(np.linalg.eigvalsh(laplacian(graph))[..., 1], 0.0)
+
+
+def metrics(reach: Graphs) -> Metrics:
+    """Of who hears whom, [L, A, A], as the graphs of those who hear each other."""
+    graphs = mutual(reach)
+    connected = np.array([components(graph).max(initial=0) == 0 for graph in graphs], bool)
+    return Metrics(
+        connected.astype(np.float64),
+        np.where(connected, algebraic_connectivity(graphs), 0.0),
+        np.array([diameter(graph) for graph in graphs], np.float64),
+        graphs.sum(-1).mean(-1),
+    )
 
 
 class OverTime:
@@ -142,35 +107,13 @@ class OverTime:
     def __init__(self, lanes: int) -> None:
         self._sum, self._count = np.zeros((lanes, len(Metrics._fields))), np.zeros(lanes)
 
-    def take(self, graphs: NDArray[np.bool_], active: NDArray[np.bool_]) -> None:
-        """Measure graphs [L, A, A] of the lanes that still run."""
-        for lane in np.flatnonzero(active):
-            self._sum[lane] += metrics(graphs[lane])
-            self._count[lane] += 1
+    def take(self, reach: Graphs, active: NDArray[np.bool_]) -> None:
+        """Measure who hears whom [L, A, A] in the lanes [L] that still run."""
+        self._sum[active] += np.stack(metrics(reach[active]), axis=1)
+        self._count += active
 
     @property
-    def columns(self) -> dict[str, NDArray[np.float64]]:
+    def columns(self) -> dict[str, Doubles]:
         """Name → [L], NaN where nothing was taken."""
         mean = self._sum / np.where(self._count > 0, self._count, np.nan)[:, None]
         return {f"graph_{name}": mean[:, i] for i, name in enumerate(Metrics._fields)}
-
-
-def metrics(adjacency: NDArray[np.bool_]) -> Metrics:
-    """Of an undirected graph [A, A]; a pair is an edge if both hear each other.
-
-    Reference: M. Fiedler, Algebraic connectivity of graphs, Czechoslovak Mathematical Journal 23 (1973).
-    """
-    import networkx as nx
-
-    mutual = adjacency & adjacency.T
-    agents = len(mutual)
-    degree = mutual.sum(1)
-    if agents < 2:
-        return Metrics(1.0, 0.0, 0.0, 0.0)
-    laplacian = np.diag(degree.astype(np.float64)) - mutual
-    second = float(max(np.linalg.eigvalsh(laplacian)[1], 0.0))
-    graph = nx.from_numpy_array(mutual)
-    largest = max(nx.connected_components(graph), key=len)
-    across = nx.diameter(graph.subgraph(largest)) if len(largest) > 1 else 0
-    whole = len(largest) == agents
-    return Metrics(float(whole), second if whole else 0.0, float(across), float(degree.mean()))

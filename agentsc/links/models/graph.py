@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
 from agentsc.links import LINKS, Held, LinkModel, Pairs, Surroundings
-from agentsc.links.topology import generated, read
-from envs.errors import ConfigError
+from agentsc.links.graphs import Edges, Table, edges_of, generated, read, table
 
 
 @LINKS.register("graph")
@@ -20,7 +18,8 @@ class Graph(LinkModel):
     """Packets pass along the edges of a fixed graph over the agents, and nowhere else.
 
     The graph is made (``kind``) or read from a file (``path``): CSV with columns sender and receiver, GraphML, GEXF or
-    node-link JSON, nodes being agents' numbers. What hostile stations send reaches everybody.
+    node-link JSON, nodes being agents' numbers. An agent without edges hears nobody. What hostile stations send
+    reaches everybody.
     """
 
     reasons: ClassVar[tuple[str, ...]] = ("topology",)
@@ -28,18 +27,33 @@ class Graph(LinkModel):
     kind: Literal[
         "ring", "line", "star", "complete", "grid", "tree", "erdos-renyi", "small-world", "random-regular"
     ] = Field("ring", description="what graph to make, without a path; of a star, agent 0 is the middle")
-    path: str | None = Field(None, description="a file with the graph")
-    directed: bool = Field(False, description="edges of the file lead from sender to receiver only")
+    path: str | None = Field(None, description="a file with the graph; its name may hold no comma")
+    directed: bool | None = Field(
+        None, description="edges of the file lead from sender to receiver only; none: as the file says, CSV: no"
+    )
     k: int = Field(2, ge=1, le=65535, description="neighbours (small-world, random-regular) or children (tree)")
-    p: float = Field(0.2, ge=0.0, le=1.0, allow_inf_nan=False, description="of an edge, or of rewiring it")
-    seed: int = Field(0, ge=0, le=2**31, description="of random graphs")
-    _read: list[tuple[int, int, str]] = PrivateAttr(default_factory=list)
-    _tables: dict[int, tuple[NDArray[np.int64], NDArray[np.int32]]] = PrivateAttr(default_factory=dict)
+    p: float = Field(
+        0.2, ge=0.0, le=1.0, allow_inf_nan=False,
+        description="probability of an edge (erdos-renyi), or of rewiring it (small-world)",
+    )  # fmt: skip
+    seed: int = Field(0, ge=0, le=2**31, description="of random graphs; the same one in every episode")
+    _read: Edges | None = PrivateAttr(None)
+    _tables: dict[int, Table] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _file(self) -> Graph:
-        if self.path is not None:
-            self._read = read(Path(self.path))
+        given = self.model_fields_set
+        if self.path is None:
+            if self.directed is not None:
+                raise ValueError("directed goes with a path, got it without (graphs that are made have no direction)")
+            if self.kind == "small-world" and self.k % 2:
+                raise ValueError(f"k must be even, half of it on each side, got {self.k} (neighbours, small-world)")
+            return self
+        if given & {"kind", "k", "p", "seed"}:
+            extra = next(name for name in type(self).model_fields if name in given - {"path", "directed"})
+            raise ValueError(f"give either path or {extra}, got both (a graph is read or made)")
+        found = read(Path(self.path))
+        self._read = found if self.directed is None else found._replace(directed=self.directed)
         return self
 
     @property
@@ -55,28 +69,14 @@ class Graph(LinkModel):
         row = np.minimum(packets.sender, agents)
         count = begin[row + 1] - begin[row]
         packet = np.repeat(np.arange(len(row), dtype=np.int32), count)
-        place = np.arange(len(packet)) - np.repeat(np.cumsum(count) - count, count) + begin[row][packet]
+        place = np.arange(len(packet)) + np.repeat(begin[row] - np.cumsum(count) + count, count)
         return Pairs(packet, receivers[place])
 
-    def _table(self, agents: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Where each sender's receivers begin, and the receivers."""
+    def _table(self, agents: int) -> Table:
+        """Who receives what each node sends, worked out once per size of the fleet."""
         if agents not in self._tables:
-            near = np.zeros((agents + 1, agents), bool)
-            near[agents] = True
-            for one, other, where in self._edges(agents):
-                for end in (one, other):
-                    if end >= agents:
-                        raise ConfigError(
-                            f"{where} must name agents 0 to {agents - 1}, got {end} (there are {agents} of them)"
-                        )
-                near[one, other] = True
-                near[other, one] |= not (self.directed and self.path is not None)
-            near[np.arange(agents), np.arange(agents)] = False
-            begin = np.append(0, np.cumsum(near.sum(1)))
-            self._tables[agents] = begin, np.nonzero(near)[1].astype(np.int32)
+            found = self._read
+            if found is None:
+                found = edges_of(generated(self.kind, agents, self.k, self.p, self.seed))
+            self._tables[agents] = table(found, agents)
         return self._tables[agents]
-
-    def _edges(self, agents: int) -> list[tuple[int, int, str]]:
-        if self.path is not None:
-            return self._read
-        return [(a, b, self.kind) for a, b in generated(self.kind, agents, self.k, self.p, self.seed).edges()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from agentsc.links.flight import Deliveries
 from agentsc.links.hop import happens
 from agentsc.links.models.markov import numbers
 from agentsc.links.parts import Relay as RelayPart
+from envs.errors import ConfigError
 from envs.keyed import hash_words
 
 Agent = Annotated[int, Field(ge=0, le=65535)]
@@ -24,11 +26,10 @@ class Flooding(RelayPart):
         site: where. hops: most that a packet makes. p: probability of sending on. only: who relays; None for all.
     """
 
-    def __init__(self, site: Site, hops: int, p: float, only: tuple[int, ...] | None) -> None:
+    def __init__(self, site: Site, hops: int, p: float, only: Sequence[int] | None) -> None:
         self.site, self.hops, self.p = site, hops, p
         self._relays = np.full(site.agents, only is None)
-        if only is not None:
-            self._relays[[agent for agent in only if agent < site.agents]] = True
+        self._relays[list(only or ())] = True
 
     def forward(self, found: Deliveries, clock: int) -> Held:
         """See `Relay.forward`."""
@@ -46,6 +47,10 @@ class Relay(LinkModel):
     in a sliding window of 64 rounds. ``hops`` counts the first one, so ``hops=1`` relays nothing. What is relayed
     counts as bits of who sends it on.
 
+    Without losses, flooding reaches those within ``hops`` edges of the author, each in as many rounds as a shortest
+    path has edges. On a line with loss e per hop and probability p, the agent h hops away is reached with
+    (1 − e)^h p^(h−1). One packet costs at most one transmission of each agent.
+
     Reference: Z. J. Haas, J. Y. Halpern and L. Li, Gossip-based ad hoc routing, IEEE/ACM Transactions on Networking 14
     (2006).
     """
@@ -57,6 +62,16 @@ class Relay(LinkModel):
     only: Annotated[tuple[Agent, ...], BeforeValidator(numbers)] | None = Field(
         None, description="numbers of the agents that relay, separated by '/'; none: all"
     )
+
+    def check(self, agents: int, beside: Sequence[LinkModel] = ()) -> None:
+        """See `LinkModel.check`."""
+        for agent in self.only or ():
+            if agent >= agents:
+                raise ConfigError(
+                    f"link.relay.only must name agents 0 to {agents - 1}, got {agent} (numbers of those that relay)"
+                )
+        if sum(isinstance(link, Relay) for link in beside) > 1:
+            raise ConfigError("link.relay must be given once, got it more often (each would send on every packet)")
 
     def relay(self, site: Site) -> RelayPart:
         return Flooding(site, self.hops, self.p, self.only)
