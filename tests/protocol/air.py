@@ -157,7 +157,7 @@ class Air:
         return Deliveries(
             lane[order].astype(small), sender[order].astype(small), receiver[order].astype(small),
             sent[order].astype(small), np.zeros(len(order)), renumbered.astype(small), payload,
-            np.array([self.bits[k] for k in kept], small),
+            np.array([self.bits[k] for k in kept], small), np.zeros(len(kept), small), np.zeros(len(kept), bool),
         )  # fmt: skip
 
 
@@ -189,11 +189,7 @@ def random_samples(request: Any, rng: np.random.Generator) -> Any:
 
 
 def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
-    mine = np.isin(inbox.receiver, ids)
-    return Deliveries(
-        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine],
-        inbox.arrival_s[mine], inbox.packet[mine], inbox.payload, inbox.payload_bits,
-    )  # fmt: skip
+    return inbox.take(np.isin(inbox.receiver, ids))
 
 
 def fly(
