@@ -91,7 +91,9 @@ class Passage:
             if effect.snr_db is not None and self.heard_db is not None:
                 self._note(hop, alive, effect.snr_db)
             if effect.error_rate is not None:
-                wrong = i, effect.error_rate
+                # Twice wrong is right again.
+                more, before = effect.error_rate, 0.0 if wrong is None else wrong[1]
+                wrong = i, more + before - 2.0 * more * before
             delay = delay + effect.delay_s
             if effect.copied is not None and len(effect.copied):
                 hop, alive, delay, rows = self._copy(i, hop, alive, delay, effect.copied, effect.copy_delay_s)

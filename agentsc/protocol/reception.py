@@ -96,8 +96,8 @@ def credible(message: Message, sent: Ints, spec: PlanSpec, agents: int, rounds: 
     if len(path):
         points = message.waypoints[path]
         absent = np.arange(points.shape[1]) >= message.waypoint_count[path, None]
-        near = (within_reach(points, spec) | absent).all(1)
-        good[path] &= near & (message.waypoint_t0[path] <= tick[path] + lead)
+        inside = (within_reach(points, spec) | absent).all(1)
+        good[path] &= inside & (message.waypoint_t0[path] <= tick[path] + lead)
     return good
 
 

@@ -49,6 +49,7 @@ LINKS = (
     "trace:path={trace}",
     "range:metres=3",
     "k-nearest:k=4",
+    "bit-errors:p=0.001",
     "jammer:duty=0.5",
     "authentication",
     "gilbert-elliott:p=0.05,r=0.2+delay:ms=20,jitter_ms=100",
