@@ -235,14 +235,13 @@ class Noise:
     """Packets that were on the air come once more, damaged: so many in every round, to receivers at random.
 
     Attributes:
-        sent: how many so far. passed: int64 [lane], how many of them decode. token: how many of those are bare
-            tokens, which hold nothing that a commit depends on.
+        sent: how many so far. passed: int64 [lane], how many of them decode.
     """
 
     def __init__(self, damage: Damage, each_round: int, spec: PlanSpec, lanes: int, seed: int) -> None:
         self.damage, self.each_round, self.spec = damage, each_round, spec
         self.rng = np.random.default_rng([seed, 7])
-        self.sent, self.passed, self.token = 0, np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+        self.sent, self.passed = 0, np.zeros(lanes, np.int64)
         self._data, self._known = np.zeros((1024, 0), np.uint8), 0
         self._facts = np.zeros((3, 1024), np.int64)
 
@@ -260,10 +259,9 @@ class Noise:
         lane, sender, bits = self._facts[:, source]
         receiver = (sender + rng.integers(1, agents, self.each_round)) % agents
         data, bits = self.damage(rng, self._data[source], bits)
-        message, ok = decode(data, bits, self.spec)
+        _, ok = decode(data, bits, self.spec)
         self.sent += self.each_round
         self.passed += np.bincount(lane[ok], minlength=len(self.passed))
-        self.token += np.bincount(lane[ok & (message.sections == INTENT)], minlength=len(self.passed))
         return together(inbox, lane, sender, receiver, data, bits)
 
     def _remember(self) -> None:

@@ -1,6 +1,7 @@
 """Whatever bytes arrive, nothing breaks: damaged, cut, repeated, random and forged packets, in the codec and in fleets.
 
-A quick version of ``experiments/packet_fuzz.py``, which has a million packets of each kind.
+Packets go straight into decoders and blocks; `test_packet_fuzz` sends them through a medium. A quick version of
+``experiments/packet_fuzz.py``, which has a million packets of each kind.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ def disturbed(damage: Damage, each_round: int, protocol: str | None = None, lane
 def test_damaged_packets_do_no_harm_to_committed_plans_and_are_counted(damage: Damage) -> None:
     outcome, noise = disturbed(damage, 400)
     assert outcome.commits.mean() > 1, "somebody moved"
-    unseen = noise.passed - noise.token
-    assert not outcome.collided[unseen == 0].any(), f"{outcome.closest.min():.4f} m"
-    assert (unseen == 0).sum() >= 12, "most lanes took in nothing wrong"
+    clean = noise.passed == 0
+    assert not outcome.collided[clean].any(), f"{outcome.closest.min():.4f} m"
+    assert clean.sum() >= 12, "in most lanes no checksum was fooled"
     refused = int(outcome.refused.sum())
     assert noise.sent - noise.passed.sum() <= refused <= noise.sent, "everything that did not decode is counted"
 
