@@ -44,6 +44,7 @@ SLOTS = 8
 """Rounds that it takes to send a packet."""
 LOADS, SHORT = (0.3, 0.5, 0.7, 0.85), (0.5, 0.8, 1.0, 1.5)
 PLACES = 2
+BIT_ERRORS = (0.0003, 0.001, 0.003, 0.01)
 PERIODS = ((1, 0.9), (4, 0.9), (4, 0.5), (8, 0.7))
 COLUMNS = "model,quantity,at,measured,standard_error,expected,packets"
 
@@ -66,10 +67,10 @@ class Row(NamedTuple):
         return gap / self.standard_error if self.standard_error > 0 else math.inf * gap if gap else 0.0
 
 
-def spoken(speaks: NDArray[np.bool_]) -> Packets:
-    """A packet of 64 bits from each agent marked in [L, A]."""
+def spoken(speaks: NDArray[np.bool_], octets: int = 8) -> Packets:
+    """A packet of so many bytes from each agent marked in [L, A]."""
     lane, sender = (part.astype(np.int32) for part in np.nonzero(speaks))
-    return Packets(lane, sender, np.zeros((len(lane), 8), np.uint8), np.full(len(lane), 64, np.int32))
+    return Packets(lane, sender, np.zeros((len(lane), octets), np.uint8), np.full(len(lane), 8 * octets, np.int32))
 
 
 def row(model: str, quantity: str, at: float, each: NDArray, expected: float, packets: int) -> Row:
@@ -85,10 +86,10 @@ def ratio(model: str, quantity: str, at: float, top: NDArray, bottom: NDArray, e
     return Row(model, quantity, at, float(measured), float(error), expected, int(bottom.sum()))
 
 
-def fates(link: str, rounds: int) -> NDArray[np.bool_]:
+def fates(link: str, rounds: int, octets: int = 8) -> NDArray[np.bool_]:
     """bool [round, ordered pair]: what is lost when everybody speaks every round."""
     medium = Medium(link, 1, [0], AGENTS, ROUND_S)
-    packets = spoken(np.ones((1, AGENTS), bool))
+    packets = spoken(np.ones((1, AGENTS), bool), octets)
     lost = np.empty((rounds, AGENTS * (AGENTS - 1)), bool)
     for clock in range(rounds):
         medium.deliver(clock)
@@ -232,7 +233,7 @@ def queued(load: float, places: int, drop: str, rounds: int = 3600) -> Queued:
     link = f"bandwidth:kbps={rate!r},queue={places},drop={drop}"
     medium = Medium(link, 5, range(lanes), agents, ROUND_S)
     wait, sent, before = np.zeros(lanes), np.zeros(lanes), np.zeros((2, lanes))
-    words = np.arange(lanes * agents).reshape(lanes, agents)
+    octets = np.arange(lanes * agents).reshape(lanes, agents)
     stream = keyed.stream_id(f"arrivals {load}")
     for clock in range(warm + rounds):
         found = medium.deliver(clock)
@@ -242,7 +243,7 @@ def queued(load: float, places: int, drop: str, rounds: int = 3600) -> Queued:
             sent += np.bincount(found.lane, minlength=lanes)
         if clock == warm:
             before = np.array([medium.decisions, medium.lost])
-        medium.transmit(spoken(keyed.uniform(6, stream, clock, words) < load / SLOTS), clock)
+        medium.transmit(spoken(keyed.uniform(6, stream, clock, octets) < load / SLOTS), clock)
     offered, lost = np.array([medium.decisions, medium.lost]) - before
     return Queued(offered, lost, sent, wait)
 
@@ -278,6 +279,14 @@ def queues() -> Iterator[Row]:
                 yield ratio("bandwidth tail", "wait, s", load, found.wait_s, found.sent, expected)
 
 
+def bit_errors() -> Iterator[Row]:
+    """Loss of packets of n bits, 1 − (1 − p)^n."""
+    for octets in (8, 32):
+        for p in BIT_ERRORS:
+            lost = fates(f"bit-errors:p={p}", 400, octets)
+            yield row(f"bit-errors n={8 * octets}", "loss", p, lost.mean(0), 1 - (1 - p) ** (8 * octets), lost.size)
+
+
 def ages() -> Iterator[Row]:
     """Mean age of information of periodic updates, T (1 / q − ½) + D."""
     lanes, agents, late = 60, 6, 2
@@ -302,7 +311,7 @@ def ages() -> Iterator[Row]:
 
 MEASUREMENTS: dict[str, Callable[[], Iterator[Row]]] = {
     "erasures": erasures, "bursts": bursts, "delays": delays, "copies": copies, "traces": traces,
-    "queues": queues, "ages": ages,
+    "queues": queues, "ages": ages, "bit errors": bit_errors,
 }  # fmt: skip
 
 

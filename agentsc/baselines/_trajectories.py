@@ -9,10 +9,9 @@ import numpy as np
 
 from agentsc.baselines._unasked import Flags, Floats, Ints, UnaskedBlock, nothing
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import OPTIMISED, WAYPOINT_KINDS, unwrap
+from agentsc.intent.fields import OPTIMISED, WAYPOINT_KINDS
 from agentsc.protocol import Deliveries, Packets, Setup
 from agentsc.protocol.grants import clear_of_peers
-from agentsc.protocol.inbox import opened
 from agentsc.protocol.situation import PlanningVariant
 
 
@@ -53,23 +52,22 @@ class TrajectoryBlock(UnaskedBlock):
 
     def heard(self, inbox: Deliveries, clock: int) -> Heard:
         """The good trajectories among what was delivered, to agents whose lanes still run."""
-        message, good = opened(inbox, self.setup.spec, self.setup.world.agents)
-        fits = np.isin(message.kind, WAYPOINT_KINDS) & (message.waypoint_count == self.waypoints)
-        good &= fits[inbox.packet]
-        np.add.at(self.counters.invalid, inbox.lane, ~good)
-        kept = np.flatnonzero(good & self.active[inbox.lane])
-        packet = inbox.packet[kept]
+        lead = int(self.lead.max())
+        message, packet, lane, place, peer, sent = self.receive(inbox, clock, lead, self._whole)
         path = message.waypoints[packet, : self.waypoints]
         if not len(packet):  # where no packet is good there is no room for way-points either
             path = np.zeros((0, self.waypoints, 2), np.float32)
         return Heard(
-            row=inbox.lane[kept].astype(np.int64) * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[kept]),
-            peer=message.id[packet].astype(np.int64),
-            sent=unwrap(message.clock[packet] & 255, clock, 8),
+            row=lane * len(self.ids) + place,
+            peer=peer,
+            sent=sent,
             start=message.waypoint_t0[packet].astype(np.int64),
             optimised=message.kind[packet] == OPTIMISED,
             path=path,
         )
+
+    def _whole(self, message: Message) -> Flags:
+        return np.isin(message.kind, WAYPOINT_KINDS) & (message.waypoint_count == self.waypoints)
 
     def packets(self, rows: Ints, kind: Ints | int, start: Ints | int, path: Floats, clock: int) -> Packets:
         """One trajectory per row [n] on the air.

@@ -20,9 +20,8 @@ from pydantic import Field
 
 from agentsc.baselines._unasked import nothing
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import STATE, unwrap
+from agentsc.intent.fields import STATE
 from agentsc.protocol import PROTOCOLS, Block, Deliveries, Packets, SampleReply, Setup, Variant
-from agentsc.protocol.inbox import opened
 from policies.trajectory.route import Guide
 
 Floats = NDArray[np.float32]
@@ -99,14 +98,8 @@ class OrcaBlock(Block):
         if not len(inbox):
             return
         spec = self.setup.spec
-        message, good = opened(inbox, spec, self.setup.world.agents)
-        good &= message.kind[inbox.packet] == STATE
-        np.add.at(self.counters.invalid, inbox.lane, ~good)
-        kept = np.flatnonzero(good)
-        packet, lane = inbox.packet[kept], inbox.lane[kept].astype(np.int64)
-        agent = np.searchsorted(self.ids, inbox.receiver[kept])
-        peer = message.id[packet].astype(np.int64)
-        tick = unwrap(message.clock[packet] & 255, clock, 8) // self.setup.rounds
+        message, packet, lane, agent, peer, sent = self.receive(inbox, clock, 0, lambda m: m.kind == STATE)
+        tick = sent // self.setup.rounds
         # Delays may bring several packets of one sender at once, and old ones after newer ones.
         order = np.lexsort((tick, peer, agent, lane))
         lane, agent, peer, tick, packet = lane[order], agent[order], peer[order], tick[order], packet[order]

@@ -67,7 +67,7 @@ def radio_table(result: Mapping[str, Any]) -> Table | None:
         result: the object that ``--json`` prints.
     """
     books = result.get("radio")
-    if not books or not (any(map(books.get, BESIDE_OFFERED)) or any(books["lost"].values())):
+    if not books or not (any(map(books.get, (*BESIDE_OFFERED, "refused"))) or any(books["lost"].values())):
         return None
     table = Table(
         title="packets at receivers", title_justify="left", title_style="bold", box=None, pad_edge=False

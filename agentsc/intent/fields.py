@@ -52,6 +52,8 @@ INTENT_FIELDS = (
 )
 STATUS_FIELDS = (Field("clock_high", 8), Field("committed_seq", 8), Field("pending_seq", 8))
 T0_BITS = 6
+T0_PAST = 32
+"""A packet's six bits for a plan's start count from this many ticks ago."""
 LATTICE_BITS = 16
 COUNT_BITS = 6
 GRANT_BITS = 12

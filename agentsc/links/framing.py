@@ -35,6 +35,8 @@ def intact(data: NDArray[np.uint8], bits: NDArray[np.integer]) -> NDArray[np.boo
         bool [K]; False for packets too short for a checksum.
     """
     bits = np.asarray(bits, np.int64)
+    if data.shape[1] == 0:
+        return np.zeros(len(data), bool)
     width = np.where(data[:, 0] >> 4 == INTENT, 8, 16)
     payload = np.minimum(bits - width, 8 * data.shape[1] - width)
     good = payload > 0

@@ -91,7 +91,7 @@ class Passage:
             if effect.snr_db is not None and self.heard_db is not None:
                 self._note(hop, alive, effect.snr_db)
             if effect.error_rate is not None:
-                wrong = i, effect.error_rate
+                wrong = i, effect.error_rate if wrong is None else _odd(wrong[1], effect.error_rate)
             delay = delay + effect.delay_s
             if effect.copied is not None and len(effect.copied):
                 hop, alive, delay, rows = self._copy(i, hop, alive, delay, effect.copied, effect.copy_delay_s)
@@ -204,6 +204,11 @@ class Passage:
         """int64 [L], how many of those rows each lane has."""
         each = np.bincount(hop.packet[rows], minlength=len(hop.lane))
         return np.bincount(hop.lane, weights=each, minlength=self.lanes).astype(np.int64)
+
+
+def _odd(one: Doubles, other: Doubles) -> Doubles:
+    """Probability that just one of two independent things happens: a bit that is wrong twice is right again."""
+    return one + other - 2.0 * one * other
 
 
 def _every_pair(lanes: int, nodes: int) -> Hop:

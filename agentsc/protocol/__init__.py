@@ -18,6 +18,7 @@ from pydantic import Field
 
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol.reception import Received, Wanted, receive
 from envs.navigation import NavigationGrid
 from envs.registry import Plugin, Registry
 from envs.world import World
@@ -71,7 +72,11 @@ class Setup:
 
 @dataclass
 class Counters:
-    """What a block counts per lane; summed over blocks by the runner (int64 [lane])."""
+    """What a block counts per lane; summed over blocks by the runner (int64 [lane]).
+
+    Attributes:
+        invalid: deliveries whose contents were refused, whatever the reason.
+    """
 
     proposals: Ints
     commits: Ints
@@ -142,6 +147,19 @@ class Block(ABC):
     @abstractmethod
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """Take in what this block's radios delivered by round ``clock``."""
+
+    def receive(self, inbox: Deliveries, clock: int, lead: int, wanted: Wanted) -> Received:
+        """What of an inbox may be believed, in lanes that still run; the rest is counted as invalid.
+
+        Args:
+            lead: ticks ahead of its sending at which a plan may start. wanted: see `agentsc.protocol.reception`.
+        """
+        if not self.active.all():
+            inbox = inbox.take(np.flatnonzero(self.active[inbox.lane]))
+        world, rounds = self.setup.world, self.setup.rounds
+        received, refused = receive(inbox, clock, self.setup.spec, self.ids, world.agents, rounds, lead, wanted)
+        np.add.at(self.counters.invalid, inbox.lane[refused], 1)
+        return received
 
     def imagine(self, clock: int) -> SampleRequest | None:
         """What to sample to understand what peers will do; None for nothing."""

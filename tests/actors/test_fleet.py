@@ -90,7 +90,7 @@ def test_an_inbox_is_shared_out_with_its_payload() -> None:
     inbox = Deliveries(
         np.zeros(5, np.int32), np.full(5, 9, np.int32), receiver, np.arange(5, dtype=np.int32),
         np.arange(5.0), packet,
-        payload, np.array([10, 11, 12], np.int32),
+        payload, np.array([10, 11, 12], np.int32), np.zeros(3, np.int32), np.zeros(3, bool),
     )  # fmt: skip
     whole = {
         (int(r), bytes(d), int(b)) for r, d, b in zip(inbox.receiver, inbox.data, inbox.bits, strict=True)

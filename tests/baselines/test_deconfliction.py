@@ -60,7 +60,8 @@ def hear(*parts: tuple[Packets, int]) -> Deliveries:
     bits = np.concatenate([p.bits for p, _ in some]) if some else np.zeros(0, np.int32)
     sent = np.repeat([s for _, s in some], [len(p.lane) for p, _ in some]).astype(np.int32)
     zero = np.zeros(count, np.int32)
-    return Deliveries(zero, sender, zero, sent, np.zeros(count), np.arange(count, dtype=np.int32), data, bits)
+    packet, whole = np.arange(count, dtype=np.int32), np.zeros(count, bool)
+    return Deliveries(zero, sender, zero, sent, np.zeros(count), packet, data, bits, zero, whole)
 
 
 def go(speaker: DeconflictingBlock, clock: int, *parts: tuple[Packets, int]) -> Packets:

@@ -11,7 +11,8 @@ import pytest
 import agentsc
 from agentsc.baselines.full_trajectory import FullTrajectoryBlock
 from agentsc.intent.codec import decode
-from agentsc.links.medium import Deliveries, Packets
+from agentsc.links.flight import NONE, Deliveries
+from agentsc.links.packets import Packets
 from agentsc.protocol import PROTOCOLS, Setup
 from envs.scenarios import SCENARIOS
 
@@ -31,9 +32,7 @@ def block(ids: range) -> FullTrajectoryBlock:
 def said(speaker: FullTrajectoryBlock, tick: int, to: Any = None) -> Packets:
     """What ``speaker`` says in a tick, after adopting a plan on which it drifts ``to``."""
     clock = ROUNDS * tick
-    none = np.zeros(0, np.int32)
-    nothing = Deliveries(none, none, none, none, np.zeros(0), none, np.zeros((0, 0), np.uint8), none)
-    speaker.listen(nothing, clock)
+    speaker.listen(NONE, clock)
     if to is not None:
         here = speaker.executed(speaker.rows, np.full((len(speaker.rows), 1), tick + 1))[:, 0]
         share = np.linspace(0, 1, 33, dtype=np.float32)[:, None]
@@ -52,7 +51,8 @@ def heard(packets: list[Packets], sent: list[int], receiver: int) -> Deliveries:
     return Deliveries(
         np.zeros(count, small), np.concatenate([p.sender for p in packets]), np.full(count, receiver, small),
         np.repeat(sent, [len(p.lane) for p in packets]).astype(small), np.zeros(count),
-        np.arange(count, dtype=small), data, np.concatenate([p.bits for p in packets]),
+        np.arange(count, dtype=small), data, np.concatenate([p.bits for p in packets]), np.zeros(count, small),
+        np.zeros(count, bool),
     )  # fmt: skip
 
 

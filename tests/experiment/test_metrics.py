@@ -75,6 +75,9 @@ def test_the_radio_of_a_run_balances_and_is_shown_when_there_is_something_to_sho
     assert shown is not None and shown.row_count == 5
     quiet = books | {"duplicated": 0, "lost": {"erasure": 0}}
     assert radio_table({"radio": quiet}) is None and radio_table({}) is None
+    assert radio_table({"radio": quiet | {"refused": 0}}) is None
+    refusing = radio_table({"radio": quiet | {"refused": 3}})
+    assert refusing is not None and "refused by agents" in list(refusing.columns[0].cells)
 
 
 def test_contacts_per_agent_hour() -> None:

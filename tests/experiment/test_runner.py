@@ -116,6 +116,7 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(log.lost, radio["lost_erasure"])
     np.testing.assert_array_equal(log.decisions, radio["delivered"] + radio["lost_erasure"] + radio["in_flight"])
     assert log.link_losses == [{"erasure": log.lost.sum()}, {}] and not radio["duplicated"].any()
+    assert radio["refused"].tolist() == [0] * log.lanes
     np.testing.assert_array_equal(radio["header_bits"], 20 * log.packets.sum(1))
     assert (radio["crc_bits"] >= 8 * log.packets.sum(1)).all()
     assert (radio["crc_bits"] <= 16 * log.packets.sum(1)).all()

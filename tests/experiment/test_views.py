@@ -157,6 +157,9 @@ def test_a_surface_has_a_panel_and_a_line_for_everything_there_is() -> None:
     values = axis.images[0].get_array()
     assert values.shape == (2, 2) and values[0, 0] == pytest.approx(3.5) and values[1, 0] == pytest.approx(4.0)
     assert [entry.text for entry in found.table.rows[0][:2]] == ["a", "0"] and len(found.table.rows) == 4
+    in_cells = [text.get_text() for text in axis.texts]
+    assert in_cells[0] == "3.5" and in_cells[1].startswith("2") and " – " in in_cells[1], "the value and its interval"
+    assert "n = 3 to 4 episodes" in found.caption
     apart = VIEWS.create("surface", title="T", x="loss", y="scenario", metric="success_rate", panels="protocol", low=0)
     shown = apart.render(RESULTS)
     scales = {(axis.images[0].norm.vmin, axis.images[0].norm.vmax) for axis in shown.figure.axes if axis.images}

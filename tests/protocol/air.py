@@ -7,6 +7,7 @@ between them, from bytes to locks, is the real protocol.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
-from agentsc.protocol import PROTOCOLS, Setup, Variant
+from agentsc.protocol import PROTOCOLS, Block, Setup, Variant
 from agentsc.protocol import grants as rules
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.plans import PlanTable
@@ -105,7 +106,14 @@ class Schedule:
 
 
 class Air:
-    """Carries packets of all lanes as a schedule says, bytes unharmed."""
+    """Carries packets of all lanes as a schedule says, bytes unharmed.
+
+    Attributes:
+        data, bits, lane, sender: of every packet that was ever sent. disturb: what an inbox goes through before it
+            is handed over, with the round; none: nothing.
+    """
+
+    disturb: Callable[[Deliveries, int], Deliveries] | None = None
 
     def __init__(self, schedule: Schedule, lanes: int, agents: int, rng: np.random.Generator) -> None:
         self.schedule, self.agents, self.rng = schedule, agents, rng
@@ -117,6 +125,8 @@ class Air:
         self.due: dict[int, list[tuple[NDArray[np.int64], ...]]] = {}
         self.data: list[NDArray[np.uint8]] = []
         self.bits: list[int] = []
+        self.lane: list[int] = []
+        self.sender: list[int] = []
 
     def send(self, packets: Packets, clock: int) -> None:
         schedule, rng = self.schedule, self.rng
@@ -125,6 +135,8 @@ class Air:
         first = len(self.data)
         self.data += list(packets.data)
         self.bits += packets.bits.tolist()
+        self.lane += packets.lane.tolist()
+        self.sender += packets.sender.tolist()
         packet, receiver = (a.ravel() for a in np.indices((len(packets.lane), self.agents)))
         lane, sender = packets.lane[packet].astype(np.int64), packets.sender[packet].astype(np.int64)
         copies = (rng.random(len(packet)) >= self.loss[lane, sender, receiver]).astype(np.int64)
@@ -154,21 +166,26 @@ class Air:
         for row, k in enumerate(kept):
             payload[row, : len(self.data[k])] = self.data[k]
         small = np.int32
-        return Deliveries(
+        inbox = Deliveries(
             lane[order].astype(small), sender[order].astype(small), receiver[order].astype(small),
             sent[order].astype(small), np.zeros(len(order)), renumbered.astype(small), payload,
-            np.array([self.bits[k] for k in kept], small),
+            np.array([self.bits[k] for k in kept], small), np.zeros(len(kept), small), np.zeros(len(kept), bool),
         )  # fmt: skip
+        return inbox if self.disturb is None else self.disturb(inbox, clock)
 
 
 @dataclass
 class Outcome:
-    """closest: float [lane], metres, least centre distance in continuous time; collided: it was too small."""
+    """closest: float [lane], metres, least centre distance in continuous time; collided: it was too small.
+
+    commits, proposals, refused: int64 [lane].
+    """
 
     closest: NDArray[np.float32]
     collided: NDArray[np.bool_]
     commits: NDArray[np.int64]
     proposals: NDArray[np.int64]
+    refused: NDArray[np.int64]
 
 
 def random_samples(request: Any, rng: np.random.Generator) -> Any:
@@ -189,16 +206,12 @@ def random_samples(request: Any, rng: np.random.Generator) -> Any:
 
 
 def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
-    mine = np.isin(inbox.receiver, ids)
-    return Deliveries(
-        inbox.lane[mine], inbox.sender[mine], inbox.receiver[mine], inbox.sent_clock[mine],
-        inbox.arrival_s[mine], inbox.packet[mine], inbox.payload, inbox.payload_bits,
-    )  # fmt: skip
+    return inbox.take(np.isin(inbox.receiver, ids))
 
 
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
-    planner: type[PlanningBlock] = RandomPlanner, variant: Variant | None = None,
+    planner: Callable[[Any, Setup, list[int]], Block] = RandomPlanner, variant: Variant | None = None,
     weaken: Any = None, first_seq: int = 0, links: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
@@ -218,7 +231,7 @@ def fly(
     if links is not None:
         links(air)
     parts = [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
-    blocks = [planner(variant, setup, part.tolist()) for part in parts]  # type: ignore[arg-type]
+    blocks = [planner(variant, setup, part.tolist()) for part in parts]
     for block in blocks:
         block.rng = rng  # type: ignore[attr-defined]
         if isinstance(block, IntentBlock):
@@ -256,4 +269,5 @@ def fly(
         closest < world.separation,
         sum(c.commits for c in counters),
         sum(c.proposals for c in counters),
+        sum(c.invalid for c in counters),
     )

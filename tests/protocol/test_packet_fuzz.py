@@ -12,15 +12,9 @@ import numpy as np
 import pytest
 
 import agentsc
-from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import STATE, STATUS, TRAJECTORY
-from agentsc.intent.plan import PlanSpec
-from agentsc.links.flight import Deliveries
 from agentsc.protocol import PROTOCOLS
-from agentsc.protocol.inbox import opened
 
 ROOT = Path(__file__).parents[2]
-SPEC = PlanSpec((-1.0, -1.0, 1.0, 1.0), 1.0, 0.1)
 ROUGH = (
     "spoofer:what=noise+spoofer:what=plans+spoofer:what=grants+replayer:age=3+babbler:bits=300"
     "+bit-errors:p=0.004+duplicate:p=0.3,ms=300+delay:ms=0,jitter_ms=150"
@@ -76,32 +70,3 @@ def test_wrong_bits_do_not_break_commit_safety(tmp_path: Path) -> None:
     books = result.data["radio"]
     assert books["lost"]["crc"] > 5000
     assert all(lane["collision_free"] for lane in result.data["lanes"])
-
-
-def deliveries(data: np.ndarray, bits: np.ndarray, receiver: int) -> Deliveries:
-    count = np.arange(len(data), dtype=np.int32)
-    return Deliveries(
-        0 * count, 0 * count, 0 * count + receiver, 0 * count, np.zeros(len(data)), count, data, bits, 0 * count,
-        np.zeros(len(data), bool),
-    )  # fmt: skip
-
-
-def test_authors_outside_the_fleet_and_oneself_are_not_believed() -> None:
-    message = Message.blank(6, SPEC)
-    message.sections[:], message.id[:] = STATUS, np.arange(6)
-    _, good = opened(deliveries(*encode(message, SPEC), receiver=2), SPEC, agents=4)
-    assert good.tolist() == [True, True, False, True, False, False]
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30, 3.5])
-def test_way_points_that_are_none_are_refused(wrong: float) -> None:
-    message = Message.blank(3, SPEC, waypoints=4)
-    message.kind[:], message.id[:], message.waypoint_count[:] = TRAJECTORY, 1, 4
-    message.waypoints[0, 3, 1] = wrong
-    message.waypoint_count[1] = 3
-    message.waypoints[1, 3, 1] = wrong  # not part of the packet
-    _, good = opened(deliveries(*encode(message, SPEC), receiver=0), SPEC, agents=4)
-    assert good.tolist() == [False, True, True]
-    message = Message.blank(1, SPEC)
-    message.kind[:], message.id[:] = STATE, 1
-    assert opened(deliveries(*encode(message, SPEC), receiver=0), SPEC, agents=4)[1].all()

@@ -23,7 +23,7 @@ from agentsc.experiment.views._style import panels, style
 
 @VIEWS.register("surface")
 class SurfaceView(View):
-    """A metric over two axes: one heat map per panel, all on one colour scale, and the same as a table."""
+    """A metric over two axes: one heat map per panel, all on one colour scale, with 95 % intervals; and as a table."""
 
     x: str = Field(description="the axis across")
     y: str = Field(description="the axis upwards")
@@ -39,25 +39,30 @@ class SurfaceView(View):
         parts = results.split(self.panels)
         across, upwards = results.values(self.x), results.values(self.y)
         grids, counts, lines = [], set(), []
+        factor = self.factor(self.metric)
         for title, part in parts:
             grid = np.full((len(upwards), len(across)), np.nan)
+            written = np.full(grid.shape, "", object)
             for (x, y), rows in part.groups([self.x, self.y]).items():
                 metric = measured(rows, [self.metric])[self.metric]
                 if metric["mean"] is not None:
-                    grid[upwards.index(y), across.index(x)] = metric["mean"] * self.factor(self.metric)
+                    place = upwards.index(y), across.index(x)
+                    grid[place] = metric["mean"] * factor
+                    low, high = metric["ci95"]
+                    written[place] = "" if low is None else f"{brief(low * factor)} – {brief(high * factor)}"
                     counts.add(int(metric["n"]))
                 panel = [Entry(title, title)] if title else []
-                lines.append([*panel, text(y), text(x), shown(metric, self.factor(self.metric))])
-            grids.append(grid)
-        found = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
-        low = float(found.min(initial=np.inf)) if self.low is None else self.low
-        high = float(found.max(initial=-np.inf)) if self.high is None else self.high
-        if not low < high:  # one value everywhere, or none at all
-            low, high = (0.0, 1.0) if not len(found) else (low - 0.5, low + 0.5)
-        scale = Normalize(low, high)
+                lines.append([*panel, text(y), text(x), shown(metric, factor)])
+            grids.append((grid, written))
+        found = np.concatenate([grid[np.isfinite(grid)] for grid, _ in grids])
+        least = float(found.min(initial=np.inf)) if self.low is None else self.low
+        most = float(found.max(initial=-np.inf)) if self.high is None else self.high
+        if not least < most:  # one value everywhere, or none at all
+            least, most = (0.0, 1.0) if not len(found) else (least - 0.5, least + 0.5)
+        scale = Normalize(least, most)
         with style():
-            figure, axes = panels(len(parts), width=0.9 + 0.62 * len(across), height=0.9 + 0.42 * len(upwards))
-            for axis, (title, _), grid in zip(axes, parts, grids, strict=True):
+            figure, axes = panels(len(parts), width=0.9 + 0.7 * len(across), height=0.9 + 0.42 * len(upwards))
+            for axis, (title, _), (grid, written) in zip(axes, parts, grids, strict=True):
                 image = axis.imshow(grid, origin="lower", aspect="auto", cmap="cividis", norm=scale)
                 axis.grid(False)
                 axis.set_title(title)
@@ -67,9 +72,13 @@ class SurfaceView(View):
                 for (row, column), value in np.ndenumerate(grid):
                     if np.isfinite(value):
                         ink = "black" if scale(value) > 0.55 else "white"
-                        axis.text(column, row, brief(value), ha="center", va="center", color=ink, fontsize=7)
+                        axis.text(column, row + 0.05, brief(value), ha="center", va="bottom", color=ink, fontsize=7)
+                        axis.text(column, row, str(written[row, column]), ha="center", va="top", color=ink, fontsize=5.5)
             figure.colorbar(image, ax=axes, label=self.label(self.metric), shrink=0.8)
-        n = f" n = {min(counts)} to {max(counts)} per field." if counts else ""
+        n = ""
+        if counts:
+            span = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+            n = f" Below each value its 95 % interval; n = {span} episodes."
         titles = ["", readable(self.y), readable(self.x), self.label(self.metric)]
         table = Table(titles if len(lines[0]) == 4 else titles[1:], lines)
         return Rendered(self.title, f"{self.caption.strip()}{n}".strip(), table, figure)

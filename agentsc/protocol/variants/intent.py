@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, goal_point, unwrap
+from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.grants import verdicts
-from agentsc.protocol.inbox import opened
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.situation import PlanningVariant
 
@@ -20,8 +19,6 @@ Ints = NDArray[np.int64]
 
 MAX_LEAD = 24
 """Ticks ahead that a plan may start."""
-PAST = 32
-"""A packet's six bits for a plan's start count from this many ticks ago."""
 VERDICT_SEQS = 8
 """A verdict names a proposal by the last three bits of its sequence number."""
 
@@ -85,17 +82,8 @@ class IntentBlock(PlanningBlock):
         self._settle(clock, tick)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
-        message, good = opened(inbox, self.setup.spec, self.agents)
-        good &= message.sections[inbox.packet] != 0
-        np.add.at(self.counters.invalid, inbox.lane, ~good)
-        keep = np.flatnonzero(good & self.active[inbox.lane])
-        packet = inbox.packet[keep]
-        row = inbox.lane[keep] * len(self.ids) + np.searchsorted(self.ids, inbox.receiver[keep])
-        sender = message.id[packet].astype(np.int64)
-        full = message.has_clock_high[packet]
-        sent = np.where(
-            full, unwrap(message.clock[packet], clock, 16), unwrap(message.clock[packet] & 255, clock, 8)
-        )
+        message, packet, lane, place, sender, sent = self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0)
+        row = lane * len(self.ids) + place
         path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
         planned = np.flatnonzero(message.sections & PLAN)
         path[planned] = self._points(self.setup.spec.dequantise(message.plan[planned]))
@@ -166,7 +154,7 @@ class IntentBlock(PlanningBlock):
     ) -> None:
         plans = self.knowledge.plans
         seq = message.pending_seq[packet].astype(np.int64)
-        start = sent // self.setup.rounds + message.t0_offset[packet] - PAST
+        start = sent // self.setup.rounds + message.t0_offset[packet] - T0_PAST
         one = np.ones_like(row)
         same = plans.valid[row, sender, 1] & (plans.seq[row, sender, 1] == seq) & (plans.start[row, sender, 1] == start)
         # A proposal whose start has passed is dead, and no verdict on it is ever sent: so the last
@@ -300,11 +288,11 @@ class IntentBlock(PlanningBlock):
         start = np.where(waiting, self.pending.start[rows], self.own.start[rows, 1])
         message.plan[:] = np.where(waiting[:, None], self.codes[rows], self.committed_codes[rows])
         # Once it is over, a plan is a rest where it ended.
-        over = start < self.now - PAST
+        over = start < self.now - T0_PAST
         rest = np.zeros_like(message.plan[over])
         rest[:, :2] = self.setup.spec.lattice(self.own.path[rows[over], 1, -1])
         message.plan[over] = rest
-        message.t0_offset[:] = np.where(plan[rows], np.maximum(start - self.now, -PAST) + PAST, 0)
+        message.t0_offset[:] = np.where(plan[rows], np.maximum(start - self.now, -T0_PAST) + T0_PAST, 0)
         at = np.searchsorted(rows, answers[:, 0])
         message.grant_peer[at, place] = answers[:, 1]
         message.grant_seq[at, place] = answers[:, 2]
