@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import math
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -47,11 +47,14 @@ def test_measurements_lie_on_the_closed_form(name: str) -> None:
 
 def test_most_published_rows_lie_in_their_interval() -> None:
     lines = (EXPERIMENTS / "results" / "access-models" / "rows.csv").read_text().splitlines()
-    values = np.array([line.rsplit(",", 4)[1:] for line in lines[1:]], float)
-    measured, error, expected = values[:, 0], values[:, 1], values[:, 2]
-    outside = np.abs(measured - expected) > SCRIPT.Z99 * error + 1e-9
-    # One row in a hundred is expected; more than three of them would happen once in 300 experiments.
-    assert len(values) > 50 and outside.sum() <= 3
+    assert len(lines) > 50
+    outside = set()
+    for model, _, at, *values in csv.reader(lines[1:]):
+        measured, error, expected = map(float, values[:3])
+        if abs(measured - expected) > SCRIPT.Z99 * error + 1e-9:
+            outside.add((model, at))  # whose rows share their packets, so they are outside together
+    # One in a hundred of about fifty is expected; more than three would happen once in 500 experiments.
+    assert len(outside) <= 3
 
 
 def test_closed_forms_have_the_known_limits() -> None:
