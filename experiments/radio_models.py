@@ -1,4 +1,4 @@
-"""Radios, access to the medium and topologies next to their closed forms: rows, table, figure.
+"""Radios next to their closed forms: rows, table, figure.
 
     python experiments/radio_models.py [--out experiments/results/radio-models]
 
@@ -80,7 +80,6 @@ def outages() -> Iterator[Row]:
 
 def packets() -> Iterator[Row]:
     """Packet error, uncoded and by the finite-blocklength bound, without and with Rayleigh fading."""
-    exponential = stats.expon.pdf
     for modulation, levels in LEVELS_DB.items():
         for level in levels[1:]:
             gamma = ratio_of(level)
@@ -88,14 +87,20 @@ def packets() -> Iterator[Row]:
             expected = float(uncoded(bit_error_rate(gamma, modulation), LENGTH))
             yield lost(f"awgn {modulation}", "packet error", level, losses(f"awgn:{link}"), expected)
     for level in (5.0, 10.0, 15.0):
-        for decoding, error in (
-            ("uncoded", lambda g: uncoded(bit_error_rate(g, "qpsk"), LENGTH)),
-            ("finite-blocklength", lambda g: finite_blocklength(np.array([[g]]), LENGTH, 1.0)[0]),
-        ):
-            mean = ratio_of(level)
-            expected = integrate.quad(lambda x, e=error, m=mean: e(m * x) * exponential(x), 0, 40, limit=400)[0]
+        for decoding in ("uncoded", "finite-blocklength"):
             medium = losses(f"rayleigh:snr_db={level},decoding={decoding}")
-            yield lost(f"rayleigh {decoding}", "packet error", level, medium, float(expected))
+            yield lost(f"rayleigh {decoding}", "packet error", level, medium, faded(decoding, ratio_of(level)))
+
+
+def faded(decoding: str, mean: float) -> float:
+    """Packet error averaged over exponential gains."""
+
+    def error(gain: float) -> float:
+        if decoding == "uncoded":
+            return float(uncoded(bit_error_rate(mean * gain, "qpsk"), LENGTH))
+        return float(finite_blocklength(np.array([[mean * gain]]), LENGTH, 1.0)[0])
+
+    return float(integrate.quad(lambda x: error(x) * math.exp(-x), 0, 40, limit=400)[0])
 
 
 def bits() -> Iterator[Row]:
@@ -183,89 +188,9 @@ def interference() -> Iterator[Row]:
         yield ratio("interference", "outage", level, count, books.offered // 2, 0.5 * (near + far))
 
 
-def aloha() -> Iterator[Row]:
-    """Throughput of ALOHA, and its limits e^(−G) and e^(−2G)."""
-    lanes, agents = 150, 12
-    for slots in (6, 12, 24):
-        rate = 64.0 / (ROUND_S / slots) / 1e3
-        link = f"slotted-aloha:kbps={rate!r},slot_ms={1e3 * ROUND_S / slots!r},slots={slots}"
-        medium = losses(link, rounds=20, lanes=lanes, agents=agents)
-        expected = 1.0 - (1.0 - 1.0 / slots) ** (agents - 1)
-        yield lost("slotted ALOHA", "loss", agents / slots, medium, expected)
-    for length in (0.02, 0.04, 0.08):
-        medium = losses(f"pure-aloha:kbps={64.0 / (length * ROUND_S) / 1e3!r}", rounds=60, lanes=lanes, agents=agents)
-        # Another packet of the round before or after matters at the edges: averaged over where the packet begins.
-        edge = integrate.quad(
-            lambda u, a=length: ((1 - (a - u)) * (1 - (a + u))) ** (agents - 1), 0, length
-        )[0]
-        expected = 1.0 - ((1.0 - 2.0 * length) * (1.0 - 2.0 * length) ** (agents - 1) + 2.0 * edge)
-        yield lost("pure ALOHA", "loss", agents * length, medium, expected)
-
-
-def bianchi(count: int, window: int, airtime: float, wait: float, slot: float) -> tuple[float, float]:
-    """Probability that a packet collides, and share of time that carries packets which do not."""
-    tau = 2.0 / (window + 2)
-    busy = 1.0 - (1.0 - tau) ** count
-    single = count * tau * (1.0 - tau) ** (count - 1)
-    return 1.0 - (1.0 - tau) ** (count - 1), single * airtime / ((1.0 - busy) * slot + busy * (airtime + wait))
-
-
-def carrier_sense() -> Iterator[Row]:
-    """Radios that always have a packet, against Bianchi's model with one stage of back-off."""
-    lanes, rounds, warm, window, wait, slot = 64, 300, 40, 15, 58e-6, 13e-6
-    airtime = ROUND_S / 2
-    for count in (3, 6, 12):
-        link = f"csma:kbps={64.0 / airtime / 1e3!r},queue=4096,cw={window}"
-        medium = Medium(link, 13, range(lanes), count, ROUND_S)
-        packets = spoken(np.ones((lanes, count), bool))
-        before = np.zeros((2, lanes))
-        for clock in range(warm + rounds):
-            medium.deliver(clock)
-            if clock == warm:
-                before = np.array([medium.delivered, medium.lost])
-            medium.transmit(packets, clock)
-        delivered, gone = np.array([medium.delivered, medium.lost]) - before
-        collides, carried = bianchi(count, window, airtime, wait, slot)
-        found = ratio("CSMA", "collision", count, gone, delivered + gone, collides)
-        yield found._replace(packets=int(medium.decisions.sum()))
-        each = delivered / (count - 1) * airtime / ((rounds - 1) * ROUND_S)
-        yield row("CSMA", "throughput", count, each, carried, int(medium.decisions.sum()))
-
-
-def slots() -> Iterator[Row]:
-    """Deafness of half-duplex radios that start within a jitter."""
-    for share in (0.1, 0.3):
-        jitter = 0.8 * ROUND_S
-        link = f"half-duplex:kbps={64.0 / (share * jitter) / 1e3!r},jitter_ms={1e3 * jitter!r}"
-        medium = losses(link, rounds=30, lanes=4000, agents=2)
-        yield lost("half-duplex", "loss", share, medium, 1.0 - (1.0 - share) ** 2)
-
-
-def relays() -> Iterator[Row]:
-    """What floods along a line, packet by hop, over lossy links; gateways."""
-    lanes, agents, p = 400, 6, 0.2
-    medium = Medium(f"graph:kind=line+relay:hops=8+erasure:p={p}", 11, range(lanes), agents, ROUND_S)
-    speaks = np.zeros((lanes, agents), bool)
-    speaks[:, 0] = True
-    received = np.zeros((lanes, agents))
-    rounds = 64
-    for clock in range(rounds + 12):
-        found = medium.deliver(clock)
-        np.add.at(received, (found.lane, found.receiver), 1)
-        medium.transmit(spoken(speaks if clock < rounds else 0 * speaks > 0), clock)
-    for hop in range(1, agents):
-        found_row = row("relay on a line", "arrives", hop, received[:, hop] / rounds, (1 - p) ** hop, 0)
-        yield found_row._replace(packets=int(medium.books.whole.sum()))
-    places = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [9.0, 1.0], [10.0, 2.0], [9.5, 3.0]])
-    link = "gateways:metres=4,uplink_loss=0.1,backbone_loss=0.3,downlink_loss=0.2"
-    medium = losses(link, places=places)
-    within, between = 0.9 * 0.8, 0.9 * 0.7 * 0.8
-    yield lost("gateways", "loss", 4.0, medium, 1.0 - (2 * within + 3 * between) / 5)
-
-
 MEASUREMENTS: dict[str, Callable[[], Iterator[Row]]] = {
     "outages": outages, "packets": packets, "bits": bits, "wrong bits": wrong_bits, "moving": moving,
-    "interference": interference, "aloha": aloha, "carrier sense": carrier_sense, "slots": slots, "relays": relays,
+    "interference": interference,
 }  # fmt: skip
 
 
@@ -277,6 +202,7 @@ def draw(rows: list[Row], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), constrained_layout=True)
+    axes[1, 3].set_visible(False)
 
     def points(axis: plt.Axes, chosen: list[Row], label: str, colour: str) -> None:
         errors = [Z99 * r.standard_error for r in chosen]
@@ -321,27 +247,20 @@ def draw(rows: list[Row], path: Path) -> None:
     points(axis, [r._replace(at=r.at / 60) for r in pick("shadowing", "correlation")], "shadowing", "C1")
     finish(axis, "correlation over displacement", "d / λ", "correlation")
     axis = axes[1, 0]
-    load = np.linspace(0.1, 2.2, 100)
-    axis.plot(load, 1.0 - np.exp(-load), "C0:", lw=1, label="1 − e^(−G)")
-    axis.plot(load, 1.0 - np.exp(-2.0 * load), "C1:", lw=1, label="1 − e^(−2G)")
-    for colour, name in (("C0", "slotted ALOHA"), ("C1", "pure ALOHA")):
-        chosen = pick(name, "loss")
-        axis.plot([r.at for r in chosen], [r.expected for r in chosen], "x", color="k", ms=7)
-        points(axis, chosen, name, colour)
-    finish(axis, "ALOHA, 12 radios (×: exact)", "load G", "share lost")
+    level = np.linspace(3, 17, 60)
+    for colour, decoding in (("C0", "uncoded"), ("C1", "finite-blocklength")):
+        curve = [faded(decoding, ratio_of(x)) for x in level]
+        axis.plot(level, curve, "-", color=colour, lw=1)
+        points(axis, pick(f"rayleigh {decoding}", "packet error"), decoding, colour)
+    axis.set_yscale("log")
+    finish(axis, f"packets of {LENGTH} bits in Rayleigh fading", "mean E_s/N_0, dB", "share lost")
     axis = axes[1, 1]
-    counts = np.arange(2, 16)
-    both = np.array([bianchi(int(n), 15, ROUND_S / 2, 58e-6, 13e-6) for n in counts])
-    for colour, quantity, curve in (("C0", "collision", both[:, 0]), ("C1", "throughput", both[:, 1])):
-        axis.plot(counts, curve, "-", color=colour, lw=1)
-        points(axis, pick("CSMA", quantity), quantity, colour)
-    finish(axis, "CSMA, saturated (lines: Bianchi)", "radios", "probability, share of time")
+    for colour, name in zip(("C0", "C1", "C2", "C3"), BITS, strict=True):
+        level = np.linspace(0, 24, 200)
+        axis.plot(level, uncoded(bit_error_rate(10.0 ** (0.1 * level), name), LENGTH), "-", color=colour, lw=1)
+        points(axis, pick(f"awgn {name}", "packet error"), name, colour)
+    finish(axis, f"uncoded packets of {LENGTH} bits", "E_s/N_0, dB", "share lost")
     axis = axes[1, 2]
-    hop = np.arange(1, 6)
-    axis.plot(hop, 0.8**hop, "C0-", lw=1, label="(1 − p)^h")
-    points(axis, pick("relay on a line", "arrives"), "relay, p = 0.2", "C0")
-    finish(axis, "flooding along a line", "hops", "share that arrives")
-    axis = axes[1, 3]
     size = np.sort([r.z for r in rows])
     at = stats.norm.ppf((np.arange(len(size)) + 0.5) / len(size))
     axis.plot([-3, 3], [-3, 3], "k-", lw=1, label="normal")
@@ -359,7 +278,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = [found for measure in MEASUREMENTS.values() for found in measure()]
     write(rows, out)
-    page = summary(rows, "Radios, access and topologies against their closed forms", "radio-models")
+    page = summary(rows, "Radios against their closed forms", "radio-models")
     (out / "summary.md").write_text(page, encoding="utf-8")
     draw(rows, out / "radio-models.png")
     print(page)

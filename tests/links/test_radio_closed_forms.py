@@ -1,4 +1,4 @@
-"""What the experiment publishes of radios, access and topologies, measured anew: on its closed form."""
+"""What the experiment publishes of radios, measured anew: on its closed form."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ def test_most_published_rows_lie_in_their_interval() -> None:
     measured, error, expected = values[:, 0], values[:, 1], values[:, 2]
     outside = np.abs(measured - expected) > SCRIPT.Z99 * error
     # One row in a hundred is expected; more than four of them would happen once in 200 experiments.
-    assert len(values) > 90 and outside.sum() <= 4
+    assert len(values) > 70 and outside.sum() <= 4

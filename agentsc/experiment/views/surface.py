@@ -72,8 +72,9 @@ class SurfaceView(View):
                 for (row, column), value in np.ndenumerate(grid):
                     if np.isfinite(value):
                         ink = "black" if scale(value) > 0.55 else "white"
+                        below = str(written[row, column])
                         axis.text(column, row + 0.05, brief(value), ha="center", va="bottom", color=ink, fontsize=7)
-                        axis.text(column, row, str(written[row, column]), ha="center", va="top", color=ink, fontsize=5.5)
+                        axis.text(column, row, below, ha="center", va="top", color=ink, fontsize=5.5)
             figure.colorbar(image, ax=axes, label=self.label(self.metric), shrink=0.8)
         n = ""
         if counts:

@@ -27,7 +27,7 @@ def overlaps(packets: Held, air: Air) -> Overlaps:
     while True:
         sender, share = np.empty(room, np.int32), np.empty(room)
         _kernels.overlaps(
-            packets.lane, packets.sender, packets.start_s, packets.at_s, _edges(air), air.sender, air.start_s,
+            packets.lane, packets.sender, packets.start_s, packets.at_s, _edges(air, packets), air.sender, air.start_s,
             air.end_s, air.channel, longest, begin, sender, share,
         )  # fmt: skip
         if begin[-1] <= room:
@@ -54,7 +54,7 @@ def fates(hop: Hop, air: Air, metres: float, deaf: bool, collides: bool) -> tupl
 
     def decide(near: Neighbours) -> None:
         _kernels.fates(
-            packets.lane, packets.sender, packets.start_s, packets.at_s, hop.packet, hop.receiver, _edges(air),
+            packets.lane, packets.sender, packets.start_s, packets.at_s, hop.packet, hop.receiver, _edges(air, packets),
             air.sender, air.start_s, air.end_s, air.channel, hop.around.nodes, spot,
             math.inf if everywhere else metres**2, *near, deaf, collides, found, crowded, busy, collision,
         )  # fmt: skip
@@ -85,7 +85,7 @@ def neighbours(position: NDArray[np.floating], metres: float) -> Neighbours:
     return np.searchsorted(row, np.arange(lanes * nodes + 1)), neighbour
 
 
-def _edges(air: Air) -> NDArray[np.int64]:
-    """Where each lane begins among the transmissions, up to the last lane that has any."""
-    lanes = int(air.lane[-1]) + 1 if len(air.lane) else 0
-    return np.searchsorted(air.lane, np.arange(lanes + 1))
+def _edges(air: Air, packets: Held) -> NDArray[np.int64]:
+    """Where each lane begins among the transmissions, up to the last lane that has any, or packets."""
+    last = max(int(air.lane.max(initial=-1)), int(packets.lane.max(initial=-1)))
+    return np.searchsorted(air.lane, np.arange(last + 2))
