@@ -115,9 +115,9 @@ def test_every_module_is_in_a_package_and_says_what_it_is(path: Path) -> None:
     ("code", "banned"),
     [
         ("import sys; from agentsc.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-         ("torch", "ray", "numpy", "numba", "pydantic", "pygame", "polars", "scipy", "pettingzoo")),
+         ("torch", "ray", "numpy", "numba", "pydantic", "pygame", "polars", "scipy", "pettingzoo", "networkx")),
         ("import sys, agentsc", ("torch", "ray", "numpy", "numba", "pydantic")),
-        ("import sys, agentsc.experiment.run", ("torch", "ray", "numba", "pygame", "polars", "pettingzoo")),
+        ("import sys, agentsc.experiment.run", ("torch", "ray", "numba", "pygame", "polars", "pettingzoo", "networkx")),
     ],
     ids=["help", "import agentsc", "import agentsc.experiment.run"],
 )  # fmt: skip
@@ -171,7 +171,7 @@ def test_links_in_the_docs_lead_somewhere(page: str) -> None:
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["extending.md", "guidance.md", "engine.md"])
+@pytest.mark.parametrize("page", ["extending.md", "guidance.md", "engine.md", "topology.md"])
 def test_examples_in_the_docs_run(page: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert blocks
