@@ -115,9 +115,9 @@ def test_every_module_is_in_a_package_and_says_what_it_is(path: Path) -> None:
     ("code", "banned"),
     [
         ("import sys; from agentsc.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-         ("torch", "ray", "numpy", "numba", "pydantic", "pygame", "polars", "scipy", "pettingzoo")),
+         ("torch", "ray", "numpy", "numba", "pydantic", "pygame", "polars", "scipy", "pettingzoo", "networkx")),
         ("import sys, agentsc", ("torch", "ray", "numpy", "numba", "pydantic")),
-        ("import sys, agentsc.experiment.run", ("torch", "ray", "numba", "pygame", "polars", "pettingzoo")),
+        ("import sys, agentsc.experiment.run", ("torch", "ray", "numba", "pygame", "polars", "pettingzoo", "networkx")),
     ],
     ids=["help", "import agentsc", "import agentsc.experiment.run"],
 )  # fmt: skip

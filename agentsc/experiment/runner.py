@@ -271,6 +271,7 @@ class _Run:
             self.age_sum[done], self.age_count[done] = area[done], span[done]
             self.active = self.active & ~done
             self.fleet.retire(self.active)
+            self.medium.retire(self.active)
 
     def _report(self, tick: int) -> None:
         if self.progress is None:

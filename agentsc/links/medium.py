@@ -89,6 +89,7 @@ class Medium:
         self._carried: list[Carried] = []
         self._dropped: list[Held] = []
         self._ended = True
+        self._live, self._stranded = np.ones(lanes, bool), np.zeros(lanes, np.int64)
         self.books = Books(self.links, lanes)
         self._passage = Passage(self.links, sites, self.books)
         self.packets = np.zeros((lanes, agents), np.int64)
@@ -118,7 +119,7 @@ class Medium:
         found = self._flights.count()
         for held in (*(stage.waiting for _, stage in self._stages), *self._onward):
             found += 0 if held is None else self._receivers(held)
-        return found
+        return np.where(self._live, found, self._stranded)
 
     def columns(self) -> dict[str, Counts | Doubles]:
         """Name → [L]: the books as columns of a run's rows; ``docs/results.md`` says what they are."""
@@ -165,7 +166,7 @@ class Medium:
             held = seal.close(held)
         self._count(held)
         parts = [held] if count else []
-        others = [*self._hostile(held, clock), *self._onward]
+        others = [*self._hostile(held, clock), *map(self._of_live, self._onward)]
         self._onward = []
         if others:
             parts = turns(join([*parts, *others]))
@@ -182,6 +183,8 @@ class Medium:
             self._begin(ends=False)
             self._advance([], clock)
         found = self._flights.land(clock)
+        if not self._live.all():
+            found = found.take(self._live[found.lane])
         if self._seen is not None and len(found):
             found = self._receive(found, clock)
         if len(found):
@@ -201,6 +204,11 @@ class Medium:
     def in_touch(self, clock: int) -> NDArray[np.bool_]:
         """bool [L, A, A], from row to column: who hears whom most of the time, where they were last."""
         return self._passage.in_touch(self._around, clock * self.round_s)
+
+    def retire(self, active: NDArray[np.bool_]) -> None:
+        """Lanes [L] that are not active have ended: what is in flight there stays so, and their books are closed."""
+        self._stranded = self.in_flight
+        self._live &= active
 
     def transmissions(self, lane: int) -> Transmissions:
         """What has become of a lane's packets since the `transmit` before the last one, for recordings."""
@@ -234,7 +242,8 @@ class Medium:
 
     def _hostile(self, held: Held, clock: int) -> list[Held]:
         """What hostile stations send beside them."""
-        sent = [packets for packets in (s.send(held, clock) for s in self._stations) if packets is not None]
+        found = (station.send(held, clock) for station in self._stations)
+        sent = [self._of_live(packets) for packets in found if packets is not None]
         for packets in sent:
             self.books.injected += self._receivers(packets)
         return sent
@@ -263,6 +272,10 @@ class Medium:
             self._onward.append(held)
         return found
 
+    def _of_live(self, held: Held) -> Held:
+        """Those packets whose lanes have not ended."""
+        return held if self._live.all() else held.take(self._live[held.lane])
+
     def _receivers(self, held: Held) -> Counts:
         """int64 [L]: packet × receiver; only agents receive, and nobody hears itself."""
         each = np.where(held.sender < self.agents, self.agents - 1, self.agents)
@@ -283,6 +296,8 @@ class Medium:
                     self.books.lose(link, self.links[link].reasons[0], self._receivers(dropped))
                     self._dropped.append(dropped)
             parts = left + stage.advance(clock * self.round_s)
+            if not self._live.all():
+                parts = [held for held in map(self._of_live, parts) if len(held.lane)]
             air = air if stage.air is None else stage.air
         assert self.airtime_s is not None
         for held in parts:

@@ -1,8 +1,8 @@
 """How fast packets are decided upon, and what links cost beside the world they live in.
 
 First every link and some compositions on the same traffic: lanes of a small fleet in which everybody speaks every
-round; figures are packet × receiver decisions (offered, so those out of range count as decided) per second of CPU
-time, transmitting and delivering, the best of several repetitions. Then one lane of 1,000 agents with about ten
+round; figures are packet × receiver decisions (offered or relayed, so those out of range count as decided) per second
+of CPU time, transmitting and delivering, the best of several repetitions. Then one lane of 1,000 agents with about ten
 neighbours each, all speaking every tick: the links' share of a step of world and links together.
 
     python experiments/benchmarks/link_speed.py [--json]
@@ -67,6 +67,14 @@ LINKS = (
     "vehicular",
     "jammer:duty=0.5",
     "authentication",
+    "graph:kind=ring",
+    "graph:kind=complete",
+    "partition:by=random",
+    "partition:schedule=0-1000,by=position",
+    "gateways:count=4,uplink_loss=0.1,backbone_loss=0.1,downlink_loss=0.1",
+    "graph:kind=ring+relay:hops=3",
+    "range:metres=3+relay:hops=3",
+    "relay:hops=2",
     "gilbert-elliott:p=0.05,r=0.2+delay:ms=20,jitter_ms=100",
     "range:metres=5+bandwidth:kbps=10+gilbert-elliott:p=0.05,r=0.2+duplicate:p=0.1+delay:ms=20,jitter_ms=100",
 )
@@ -116,10 +124,12 @@ def rate(link: str) -> float:
     """Decisions per CPU second."""
     spots = np.random.default_rng(0).uniform(0, 10, (LANES, AGENTS, 2)).astype(np.float32)
     medium, one = radio(link, LANES, AGENTS, ROUND_S, lambda: spots)
-    seconds = best(one, 20)
+    steps, repeats = 20, 5
+    seconds = best(one, steps, repeats)
     if (medium.books.whole != medium.delivered + medium.lost + medium.in_flight).any() or not medium.delivered.all():
         raise RuntimeError(f"the books of {link} do not balance: the figure would be meaningless")
-    return LANES * AGENTS * (AGENTS - 1) / seconds
+    decided = medium.books.offered + medium.books.relayed
+    return float(decided.sum()) / (steps * (repeats + 1)) / seconds
 
 
 def crowd(side: float) -> World:

@@ -78,6 +78,26 @@ def test_a_lane_does_not_notice_the_others(scenario: str) -> None:
         assert alone.age_sum[0] == pytest.approx(together.age_sum[lane])
 
 
+def test_the_books_of_a_lane_are_closed_when_it_ends() -> None:
+    """Whatever was in flight then stays in flight, and nobody relays it, however long other lanes go on."""
+    link = "graph:kind=line+relay:hops=9+delay:ms=250"
+    together = log_of(link=link, episodes=2)
+    first = int(together.finish_tick.argmin())
+    assert 0 < together.finish_tick[first] < together.finish_tick.max()
+    alone = log_of(link=link, episodes=1, first_episode=first)
+    for name in ("packets", "bits", "decisions", "lost"):
+        np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[first], err_msg=name)
+    for kept in ("radio", "graph"):
+        one, other = getattr(alone, kept), getattr(together, kept)
+        assert {name: values[0] for name, values in one.items()} == {
+            name: pytest.approx(values[first]) for name, values in other.items()
+        }
+    radio = together.radio
+    assert radio["in_flight"][first] > 0
+    whole = together.decisions + radio["duplicated"] + radio["relayed"]
+    np.testing.assert_array_equal(whole, radio["delivered"] + together.lost + radio["in_flight"])
+
+
 def test_runs_repeat_and_seeds_matter(log: RunLog) -> None:
     assert log_of().digest() == log.digest()
     assert log_of(seed=6, ticks=40).digest() != log_of(ticks=40).digest()

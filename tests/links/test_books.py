@@ -57,6 +57,38 @@ def test_nothing_is_lost_from_the_books(parts: list[str], seed: int, busy: float
     assert sum(count.sum() for count in books.by_reason.values()) == books.lost.sum()
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        "delay:ms=0,jitter_ms=400",
+        "relay:hops=4+delay:ms=60+duplicate:p=0.5,ms=90",
+        "bandwidth:kbps=0.4,queue=9+relay:hops=3",
+        "csma:kbps=2+babbler:bits=64+authentication",
+    ],
+)
+def test_nothing_happens_in_a_lane_that_has_ended(link: str) -> None:
+    """Its books stay as they are, and those of the others are not touched."""
+    agents, columns = 4, []
+    for lanes, ends in (([5, 6], True), ([5, 6], False), ([6], False)):
+        medium = Medium(link, 1, lanes, agents, 0.05)
+        for clock in range(60):
+            found = medium.deliver(clock)
+            assert not (ends and clock > 9) or (found.lane == 1).all()
+            sent = everyone(len(lanes), agents, clock)
+            live = (sent.lane == len(lanes) - 1) | (clock <= 9)
+            if clock < 25:
+                medium.transmit(Packets(*(column[live] for column in sent)), clock)
+            if clock == 9 and ends:
+                closed = {name: count[0] for name, count in medium.columns().items()}
+                medium.retire(np.array([False, True]))
+        columns.append(medium.columns())
+    retired, both, alone = columns
+    for name, count in retired.items():
+        assert count[0] == closed[name], name
+        assert count[1] == pytest.approx(both[name][1]) and count[1] == pytest.approx(alone[name][0]), name
+    assert retired["in_flight"][0] > 0 and retired["delivered"][0] < both["delivered"][0]
+
+
 def test_a_packet_lost_twice_is_counted_for_the_first_link() -> None:
     medium = Medium("erasure:p=0.5+gilbert-elliott:p=0.5,r=0.5+erasure:p=1", 1, [0], 24, 0.05)
     for clock in range(100):

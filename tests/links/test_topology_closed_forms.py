@@ -1,0 +1,58 @@
+"""What the experiment publishes of relays, gateways, partitions and graphs, measured anew: on its closed form."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+SIGMAS = 4.5
+"""Two-sided 7e-6 for each row, and every draw is keyed, so never flaky."""
+
+
+def script() -> ModuleType:
+    sys.path.insert(0, str(EXPERIMENTS))  # where it finds its neighbour
+    try:
+        spec = importlib.util.spec_from_file_location("topology_models", EXPERIMENTS / "topology_models.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(EXPERIMENTS))
+
+
+SCRIPT = script()
+
+
+@pytest.mark.parametrize("name", list(SCRIPT.MEASUREMENTS))
+def test_measurements_lie_on_the_closed_form(name: str) -> None:
+    rows = list(SCRIPT.MEASUREMENTS[name]())
+    assert rows
+    for row in rows:
+        # Without a standard error there is no chance in it, and it has to be met exactly.
+        assert row.standard_error == 0 or row.packets >= 1e5, row
+        assert abs(row.z) <= SIGMAS, row
+
+
+def test_random_graphs_are_connected_as_counting_says() -> None:
+    """All graphs over four nodes: 38 of 64 are connected."""
+    assert SCRIPT.connected(4, 0.5) == pytest.approx(38 / 64)
+    assert SCRIPT.connected(2, 0.3) == pytest.approx(0.3)
+
+
+def test_most_published_rows_lie_in_their_interval() -> None:
+    lines = (EXPERIMENTS / "results" / "topology-models" / "rows.csv").read_text().splitlines()
+    assert lines[0] == "model,quantity,at,measured,standard_error,expected,packets"
+    values = np.array([line.rsplit(",", 4)[1:] for line in lines[1:]], float)
+    measured, error, expected = values[:, 0], values[:, 1], values[:, 2]
+    chance = error > 0
+    assert (measured[~chance] == expected[~chance]).all() and (~chance).sum() > 100
+    outside = np.abs(measured - expected)[chance] > SCRIPT.Z99 * error[chance]
+    # One row in a hundred is expected to; more than three of about fifty would happen once in 500 experiments.
+    assert chance.sum() > 40 and outside.sum() <= 3
