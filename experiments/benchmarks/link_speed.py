@@ -51,6 +51,13 @@ LINKS = (
     "k-nearest:k=4",
     "jammer:duty=0.5",
     "authentication",
+    "half-duplex:kbps=100,jitter_ms=20",
+    "pure-aloha:kbps=100",
+    "pure-aloha:kbps=100,metres=3",
+    "slotted-aloha:kbps=100,slot_ms=1",
+    "csma:kbps=200",
+    "csma:kbps=200,sense_m=3,metres=3",
+    "tdma:kbps=100",
     "gilbert-elliott:p=0.05,r=0.2+delay:ms=20,jitter_ms=100",
     "range:metres=5+bandwidth:kbps=10+gilbert-elliott:p=0.05,r=0.2+duplicate:p=0.1+delay:ms=20,jitter_ms=100",
 )
