@@ -65,7 +65,7 @@ def fates(hop: Hop, air: Air, metres: float, deaf: bool, collides: bool) -> tupl
     return busy, collision
 
 
-_FEW = 24
+_FEW = 16
 """Up to so many others on the air at once, looking at all of them is quicker than at everybody around a receiver."""
 
 Neighbours = tuple[NDArray[np.int64], Ints]

@@ -90,7 +90,8 @@ def fates(
             finite. near: [L nodes + 1], where the neighbours of each node begin in ``neighbour``.
         deaf, collides: what is asked for.
         found: [K, F], room for others on the air during each packet; two will do if everybody hears everybody.
-        crowded: [K]; there are more than that, so receivers' neighbours have to be asked.
+        crowded: [K]; there are more than that, so receivers' neighbours have to be asked. Without ``near``, nothing
+            is decided then.
     """
     lanes, count, few = edge.shape[0] - 1, other.shape[0], found.shape[1]
     first, member = np.zeros(lanes * nodes + 2, np.int64), np.empty(count, np.int64)
@@ -134,6 +135,9 @@ def fates(
             found[k, n] = other[t]
             n += 1
         beside[k] = n
+    asked = square < np.inf and crowded.any()
+    if asked and near.shape[0] == 1:
+        return
     for n in range(packet.shape[0]):
         k, who = packet[n], receiver[n]
         busy[n] = collision[n] = False
@@ -143,7 +147,7 @@ def fates(
         busy[n] = deaf and _sends(base + who, start[k], end[k], on[k], first, member, begins, ends, channel)
         if not collides:
             continue
-        for m in range(beside[k]):
+        for m in range(0 if asked and crowded[k] else beside[k]):
             i = found[k, m]
             if i == who:
                 continue
@@ -153,7 +157,7 @@ def fates(
                     continue
             collision[n] = True
             break
-        if collision[n] or not crowded[k] or square == np.inf or near.shape[0] == 1:
+        if not (asked and crowded[k]):
             continue
         for m in range(near[base + who], near[base + who + 1]):
             i = neighbour[m]
