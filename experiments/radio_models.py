@@ -129,7 +129,7 @@ def wrong_bits() -> Iterator[Row]:
 
 
 def moving() -> Iterator[Row]:
-    """Clarke's model: power over displacement of one end, and the field over that of both, J₀²; shadowing: e^(−d/d₀)."""
+    """Clarke's model: power when one end moves, the field when both do, J₀²; shadowing: e^(−d/d₀)."""
     lanes, wavelength = 120_000, 0.1
     link = parse_link(f"rayleigh:snr_db=0,coherence=motion,carrier_ghz={299_792_458.0 / wavelength / 1e9!r}")[0]
     seeds = keyed.hash_words(9, np.arange(lanes))

@@ -6,6 +6,7 @@ link budget (``tx_dbm``) with path loss, shadowing, obstacles and interference.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,17 +18,16 @@ from agentsc.links.hop import Keys, known
 from agentsc.links.packets import Doubles
 from agentsc.links.radio import packet_error
 from agentsc.links.radio.budget import (
+    FEATURES,
     LIGHT_MPS,
     distance_m,
     free_space_db,
-    log_distance_db,
-    metres_inside,
     noise_dbm,
-    shadow_field,
 )
 from agentsc.links.radio.modulation import BITS, Modulation
 from agentsc.links.radio.packet_error import Curve
 from agentsc.links.reach import within
+from envs.geometry import segment_inside
 from envs.keyed import hash_words
 
 LADDER: tuple[tuple[Modulation, float], ...] = (
@@ -173,20 +173,24 @@ class RadioLink(LinkModel):
             mode = np.full(len(packets.lane), self._own_mode, np.int32)
             return mode, np.full(len(mode), self.rate_bps(self.modulation, self._own_rate))
         heard = heard_db[packets.lane, np.minimum(packets.sender, heard_db.shape[1] - 1)]
-        silent = np.isnan(heard).all(1)
-        heard[silent] = -np.inf
-        level = np.nanquantile(heard, 1.0 - self.serve, axis=1, method="lower") - self.backoff_db
-        needed = np.array([self.needed_db(mode, int(bits)) for bits in packets.bits for mode in range(len(LADDER))])
-        good = level[:, None] >= np.maximum.accumulate(needed.reshape(-1, len(LADDER)), axis=1)
+        # Sorted, with nothing heard at the end: the share that may go unserved comes first.
+        known_of = (~np.isnan(heard)).sum(1)
+        place = ((1.0 - self.serve) * np.maximum(known_of - 1, 0)).astype(np.int64)
+        level = np.take_along_axis(np.sort(heard, axis=1), place[:, None], 1)[:, 0] - self.backoff_db
+        lengths, which = np.unique(packets.bits, return_inverse=True)
+        needed = np.array([[self.needed_db(mode, int(bits)) for mode in range(len(LADDER))] for bits in lengths])
+        needed = np.maximum.accumulate(needed.reshape(-1, len(LADDER)), axis=1)
+        good = np.where(known_of[:, None] > 0, level[:, None] >= needed[which], False)
         mode = np.maximum(good.sum(1) - 1, 0).astype(np.int32)
         return mode, np.array([self.rate_bps(*step) for step in self._ladder])[mode]
 
     def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
-        signal, noise, delay = self._levels(hop, draw)
-        gain = self._gains(hop, draw)
-        quiet = gain * (signal / noise)[:, None]
-        disturbance = self._interference(hop, draw)
-        snr = quiet if disturbance is None else gain * (signal / (noise + disturbance))[:, None]
+        shadow = self._shadows(hop, draw)
+        signal, noise, delay = self._levels(hop, shadow)
+        quiet = self._gains(hop, draw)
+        quiet *= (signal / noise)[:, None]
+        disturbance = self._interference(hop, draw, shadow)
+        snr = quiet if disturbance is None else quiet * (noise / (noise + disturbance))[:, None]
         measured = 10.0 * np.log10(np.maximum(packet_error.effective_snr(snr), 1e-30)) if self.adaptive else None
         if self.residual:
             rate = packet_error.mean_bit_error_rate(snr, self.modulation)
@@ -203,7 +207,7 @@ class RadioLink(LinkModel):
         """Without fading and interference, more than half of all tokens would be decoded."""
         if self.tx_dbm is None:
             return None
-        signal, noise, _ = self._levels(hop, draw)
+        signal, noise, _ = self._levels(hop, self._shadows(hop, draw))
         mode = np.full(len(hop), 0 if self.adaptive else self._own_mode, np.int32)
         bits = np.full(len(hop), TOKEN_BITS)
         return np.asarray(self.packet_error((signal / noise)[:, None], bits, mode) < 0.5)
@@ -268,7 +272,7 @@ class RadioLink(LinkModel):
 
     # -- strengths --------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def near_db(self) -> float:
         """Path loss at the reference distance, dB."""
         if self.reference_db is not None:
@@ -276,12 +280,12 @@ class RadioLink(LinkModel):
         assert self.carrier_ghz is not None
         return float(free_space_db(self.reference_m, self.carrier_ghz * 1e9, self.speed_mps))
 
-    @property
+    @cached_property
     def noise_mw(self) -> float:
         """Noise power of a receiver, milliwatts."""
         return float(10.0 ** (0.1 * noise_dbm(self.bandwidth_khz * 1e3, self.noise_figure_db)))
 
-    @property
+    @cached_property
     def reach_m(self) -> float:
         """Farther than this, no packet is decoded but by a fluke: fading of 10 dB and shadowing of 4 deviations."""
         assert self.tx_dbm is not None
@@ -290,7 +294,7 @@ class RadioLink(LinkModel):
             budget + MARGIN_DB + DEVIATIONS * self.shadowing_db, self.near_db, self.reference_m, self.exponent
         )
 
-    @property
+    @cached_property
     def least_db(self) -> float:
         """E_s/N_0 below which even the shortest packets of the most robust mode are all but always lost."""
         if self.decoding == "threshold":
@@ -304,54 +308,67 @@ class RadioLink(LinkModel):
         error = self._error(snr, np.full(len(grid), 64), modulation, rate, 0 if self.adaptive else self._own_mode)
         return float(grid[np.flatnonzero(error < 0.99)[0]])
 
-    def _levels(self, hop: Hop, draw: Draw) -> tuple[Doubles, float, Doubles | float]:
+    def _levels(self, hop: Hop, shadow: Doubles) -> tuple[Doubles, float, Doubles | float]:
         """Mean received power [N] and noise, milliwatts, and delays."""
         if self.tx_dbm is None:
             assert self.snr_db is not None
             return np.full(len(hop), 10.0 ** (0.1 * self.snr_db)), 1.0, 0.0
-        loss = log_distance_db(hop.distance_m, self.near_db, self.reference_m, self.exponent)
-        if self.shadowing_db:
-            shadow, lane = self._shadows(hop, draw), hop.lane[hop.packet]
-            loss = loss + shadow[lane, hop.sender[hop.packet]] + shadow[lane, hop.receiver]
+        from agentsc.links.radio import _kernels
+
+        power, distance = np.empty(len(hop)), np.empty(len(hop))
+        _kernels.strengths(
+            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), shadow, self.tx_dbm - self.near_db,
+            self.reference_m, self.exponent, power, distance,
+        )  # fmt: skip
         if self.obstacle_db_per_m and hop.around.obstacles is not None:
-            through = self.obstacle_db_per_m * metres_inside(hop.around.obstacles, *hop.ends_m)
-            loss = loss + np.minimum(through, self.obstacle_max_db)
-        delay = hop.distance_m / self.speed_mps
-        if hop.start_s is hop.sent_s:  # no stage has counted the time on the air
+            power *= 10.0 ** (-0.1 * self._walls_db(hop, *hop.ends_m))
+        delay = distance / self.speed_mps
+        direct = hop.start_s == hop.sent_s
+        if direct.any():  # no stage has counted the time on the air
             rate = hop.packets.rate_bps
             own = np.where(np.isnan(rate), self.rate_bps(self.modulation, self._own_rate), rate)
-            delay = delay + (hop.bits / own)[hop.packet]
-        return 10.0 ** (0.1 * (self.tx_dbm - loss)), self.noise_mw, delay
+            delay += np.where(direct, hop.bits / own, 0.0)[hop.packet]
+        return power, self.noise_mw, delay
+
+    def _walls_db(self, hop: Hop, begin: Doubles, end: Doubles) -> Doubles:
+        """Loss in obstacles between places [N, 2]."""
+        obstacles = hop.around.obstacles
+        assert obstacles is not None
+        through = self.obstacle_db_per_m * segment_inside(obstacles, begin, end).astype(np.float64)
+        return np.minimum(through, self.obstacle_max_db)
 
     def _shadows(self, hop: Hop, draw: Draw) -> Doubles:
         """Each node's half of shadowing, dB [L, N]; a link's is the sum of its ends', with deviation shadowing_db."""
-        spot = known(hop.around.position).astype(np.float64)
-        field = shadow_field(hash_words(draw.seeds, -7), spot, self.shadowing_m)
-        return field * (self.shadowing_db / np.sqrt(2.0))
+        if self.tx_dbm is None:
+            return np.zeros((1, 1))
+        spot = _spots(hop)
+        field = np.zeros(spot.shape[:2])
+        if self.shadowing_db:
+            from agentsc.links.radio import _kernels
+
+            _kernels.shadow_field(hash_words(draw.seeds, -7), spot, self.shadowing_m, FEATURES, field)
+            field *= self.shadowing_db / np.sqrt(2.0)
+        return field
 
     def _gains(self, hop: Hop, draw: Draw) -> Doubles:
         if self.coherence == "packet" or not self.fades:
             return self.gains(draw.packet)
-        return np.asarray(np.abs(self.channel(hop, draw)) ** 2)[:, None]
+        h = self.channel(hop, draw)
+        return np.asarray(h.real**2 + h.imag**2)[:, None]
 
     def channel(self, hop: Hop, draw: Draw) -> NDArray[np.complex128]:
         """Gains [N] of mean power 1 that follow the places of both ends, the same in both directions."""
         from agentsc.links.radio import _kernels
 
         assert self.carrier_ghz is not None
-        sender, receiver = hop.sender[hop.packet], hop.receiver
-        low, high = np.minimum(sender, receiver), np.maximum(sender, receiver)
-        key = hash_words(draw.seeds[hop.lane], -6)[hop.packet]
-        key = hash_words(key, (low.astype(np.int64) << 16) + high)
-        begin, end = hop.ends_m
-        swap = (sender > receiver)[:, None]
-        one, other = np.where(swap, end, begin), np.where(swap, begin, end)
         h = np.empty((len(hop), 2))
-        number = 2.0 * np.pi * self.carrier_ghz * 1e9 / self.speed_mps
-        _kernels.clarke(key, one, other, number, self.rician, WAVES, h)
-        return np.asarray(h[:, 0] + 1j * h[:, 1])
+        _kernels.clarke(
+            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), hash_words(draw.seeds, -6),
+            self.carrier_ghz * 1e9 / self.speed_mps, self.rician, WAVES, h,
+        )  # fmt: skip
+        return h.view(np.complex128)[:, 0]
 
-    def _interference(self, hop: Hop, draw: Draw) -> Doubles | None:
+    def _interference(self, hop: Hop, draw: Draw, shadow: Doubles) -> Doubles | None:
         """Power [N] from others on the air and from elsewhere, milliwatts; None if there is none."""
         if self.tx_dbm is None:
             return None
@@ -361,18 +378,30 @@ class RadioLink(LinkModel):
             return found
         from agentsc.links.radio import _kernels
 
-        spot = np.ascontiguousarray(known(hop.around.position), np.float64)
-        shadow = self._shadows(hop, draw) if self.shadowing_db else np.zeros(spot.shape[:2])
+        spot, walls = _spots(hop), np.empty(0)
+        if self.obstacle_db_per_m and hop.around.obstacles is not None:
+            # Every receiver of a packet with every sender that overlaps it.
+            count = np.diff(overlaps.begin)[hop.packet]
+            row = np.repeat(np.arange(len(hop)), count)
+            within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+            packet = hop.packet[row]
+            lane, other = hop.lane[packet], overlaps.sender[overlaps.begin[packet] + within]
+            walls = self._walls_db(hop, spot[lane, other], spot[lane, hop.receiver[row]])
         total = np.empty(len(hop))
         _kernels.interference(
-            hop.lane, hop.packet, hop.receiver, *overlaps, draw.packet, spot, shadow,
-            self.tx_dbm, self.near_db, self.reference_m, self.exponent, self.fades, total,
+            hop.lane, hop.packet, hop.receiver, *overlaps, walls, draw.packet, spot, shadow,
+            self.tx_dbm - self.near_db, self.reference_m, self.exponent, self.fades, total,
         )  # fmt: skip
         return total if found is None else total + found
 
 
-WAVES = 14
-"""Plane waves at each end in Clarke's model. With Gaussian weights the channel's marginal law and its correlation over
-displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² as long as one end moves,
-up to about 1.5 wavelengths, and off by up to 0.06 when both do."""
+def _spots(hop: Hop) -> Doubles:
+    """Where nodes are, float64 [L, N, 2], metres."""
+    return np.ascontiguousarray(known(hop.around.position), np.float64)
+
+
+WAVES = 16
+"""Plane waves at each end in Clarke's model, a power of two. With Gaussian weights the channel's marginal law and its
+correlation over displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² up to
+two wavelengths when one end moves, and 1/16 on average farther off; when both do, it is too high by up to 0.07."""
 _NEEDED: dict[tuple[str, str, float, int, int], float] = {}
