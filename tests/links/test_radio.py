@@ -183,6 +183,8 @@ def test_compiled_means_over_subcarriers_are_the_array_expressions(modulation: s
     snr[0], snr[1, 0] = 0.0, 1e9
     exact = bit_error_rate(snr, modulation).mean(-1)
     np.testing.assert_allclose(packet_error.mean_bit_error_rate(snr, modulation), exact, rtol=4e-5, atol=1e-17)
+    packets = 1.0 - np.prod((1.0 - bit_error_rate(snr, modulation)) ** (60 / 5), axis=1)
+    np.testing.assert_allclose(packet_error.uncoded_spread(snr, modulation, 60), packets, rtol=5e-5, atol=1e-14)
     middle, spread = packet_error.mean_capacity(snr)
     np.testing.assert_allclose(middle, packet_error.capacity(snr).mean(-1), rtol=1e-12)
     np.testing.assert_allclose(spread, packet_error.dispersion(snr).mean(-1), rtol=1e-12)
@@ -244,6 +246,17 @@ def test_tables_interpolate_and_scale_with_length(tmp_path: Path) -> None:
     ) == pytest.approx([0.01])
 
 
+def test_the_shipped_table_is_of_codes_near_the_bound_and_no_better() -> None:
+    curves = packet_error.read_curves(packet_error.SHIPPED)
+    assert list(curves) == list(range(len(LADDER)))
+    for mode, curve in curves.items():
+        assert curve.bits == 144 and curve.per[0] > 0.9 and curve.per[-1] < 2e-3
+        snr = 10.0 ** (0.1 * curve.snr_db)[:, None]
+        modulation, rate = LADDER[mode]
+        bound = packet_error.finite_blocklength(snr, np.full(len(snr), 144), BITS[modulation] * rate)
+        assert (curve.per[:-1] >= bound[:-1]).all()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -275,6 +288,10 @@ def test_mistakes_in_a_table_have_a_place(text: str, message: str, tmp_path: Pat
         ("awgn:snr_db=3,modulation=8psk", r"link\.awgn\.modulation must be 'bpsk', 'qpsk'"),
         ("awgn:snr_db=3,bandwidth_khz=-1", r"link\.awgn\.bandwidth_khz must be greater than 0, got -1"),
         ("awgn:snr_db=3,decoding=table,table=nowhere.csv", r"table must be 5g-ldpc or a readable CSV file"),
+        (
+            "awgn:snr_db=3,decoding=table,code_rate=0.6",
+            r"table 5g-ldpc must have a curve of qpsk at rate 0.6, no mode of .*bpsk 1/2, qpsk 1/2",
+        ),
         ("ofdm:snr_db=3,coherence=motion,carrier_ghz=1", r"link\.ofdm\.coherence: must be packet, got motion"),
         ("vehicular:txdbm=3", r"link\.vehicular parameter 'txdbm' is not known: did you mean 'tx_dbm'"),
     ],

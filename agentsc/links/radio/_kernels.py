@@ -285,8 +285,8 @@ def interference(
 
 
 @kernel(array("float64", 2), array("float64", 1), types.float64, types.float64, result("float64", 1))
-def mean_error(snr: Any, curve: Any, scale: Any, step: Any, error: Any) -> None:
-    """Mean bit error rate ``error`` [N] over subcarriers [N, S], interpolated in a curve over √(scale γ).
+def mean_on_curve(snr: Any, curve: Any, scale: Any, step: Any, mean: Any) -> None:
+    """``mean`` [N] over subcarriers [N, S] of what is interpolated in a curve over √(scale γ).
 
     Args:
         curve: at 0, step, 2 step, …; 0 beyond.
@@ -301,7 +301,7 @@ def mean_error(snr: Any, curve: Any, scale: Any, step: Any, error: Any) -> None:
         total = 0.0
         for s in range(snr.shape[1]):
             total += each[s]
-        error[n] = total / snr.shape[1]
+        mean[n] = total / snr.shape[1]
 
 
 @kernel(array("float64", 2), result("float64", 1), result("float64", 1))

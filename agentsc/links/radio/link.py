@@ -6,6 +6,7 @@ link budget (``tx_dbm``) with path loss, shadowing, obstacles and interference.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -35,6 +36,7 @@ LADDER: tuple[tuple[Modulation, float], ...] = (
     ("64qam", 3 / 4),
 )  # fmt: skip
 """Modulation and code rate of the modes of an adaptive radio, those of IEEE 802.11-2020, table 17-4, but one."""
+_LADDER_TEXT = ", ".join(f"{name} {Fraction(rate).limit_denominator(99)}" for name, rate in LADDER)
 MARGIN_DB = 10.0
 """By how much fading may lift a packet over the mean, for the distance within which receivers are looked at."""
 DEVIATIONS = 4.0
@@ -42,6 +44,13 @@ DEVIATIONS = 4.0
 _FINEST_DB = 0.25
 TOKEN_BITS = 72
 """Length of the packets by which it is judged whether two radios are in touch."""
+
+
+def _place(modulation: str, code_rate: float) -> int | None:
+    """Place on the ladder, if it has one."""
+    steps = [(name, round(rate, 3)) for name, rate in LADDER]
+    own = modulation, round(code_rate, 3)
+    return steps.index(own) if own in steps else None
 
 
 class RadioLink(LinkModel):
@@ -122,11 +131,13 @@ class RadioLink(LinkModel):
             raise ValueError("adaptive needs a decoding that depends on the mode, got threshold")
         if self.decoding == "table":
             self._curves = packet_error.read_curves(self.table)
-            modes = range(len(LADDER)) if self.adaptive else [self._own_mode]
-            for mode in modes:
-                if mode not in self._curves and (self.adaptive or 0 not in self._curves):
-                    name, rate = LADDER[mode]
-                    raise ValueError(f"table {self.table} has no mode {mode}, which is {name} at rate {rate:.3g}")
+            if self.adaptive or set(self._curves) != {0}:  # a single curve, of mode 0, is that of any radio
+                own = self.modulation, self.code_rate
+                for name, rate in LADDER if self.adaptive else [own]:
+                    mode = _place(name, rate)
+                    if mode not in self._curves:
+                        called = f"no mode of {_LADDER_TEXT}" if mode is None else f"mode {mode}"
+                        raise ValueError(f"table {self.table} must have a curve of {name} at rate {rate:.3g}, {called}")
         return self
 
     # -- what subclasses say ----------------------------------------------------------------------
@@ -221,8 +232,7 @@ class RadioLink(LinkModel):
     @property
     def _own_mode(self) -> int:
         """The mode of a radio that does not adapt: its place on the ladder, if it has one."""
-        own = self.modulation, round(self.code_rate, 3)
-        return next((i for i, (name, rate) in enumerate(LADDER) if (name, round(rate, 3)) == own), 0)
+        return _place(self.modulation, self.code_rate) or 0
 
     @property
     def _ladder(self) -> list[tuple[Modulation, float]]:
@@ -249,7 +259,7 @@ class RadioLink(LinkModel):
 
     def _error(self, snr: Doubles, bits: NDArray[np.integer], modulation: str, rate: float, mode: int) -> Doubles:
         if self.decoding == "uncoded":
-            return packet_error.uncoded(packet_error.mean_bit_error_rate(snr, modulation), bits)
+            return packet_error.uncoded_spread(snr, modulation, bits)
         if self.decoding == "finite-blocklength":
             return packet_error.finite_blocklength(snr, bits, BITS[modulation] * rate)
         flat = packet_error.effective_snr(snr)

@@ -29,15 +29,26 @@ def uncoded(rate: ArrayLike, bits: ArrayLike) -> Doubles:
     return np.asarray(-np.expm1(np.asarray(bits) * np.log1p(-each)))
 
 
+def uncoded_spread(snr: Doubles, modulation: str, bits: ArrayLike) -> Doubles:
+    """1 − Π (1 − BER_s)^(L / S): as many bits on every subcarrier of [N, S]."""
+    if snr.shape[1] == 1:
+        return uncoded(bit_error_rate(snr[:, 0], modulation), bits)
+    curve, scale = error_curve(modulation)
+    return np.asarray(-np.expm1(np.asarray(bits) * -_spread(snr, -np.log1p(-curve), scale)))
+
+
 def mean_bit_error_rate(snr: Doubles, modulation: str) -> Doubles:
     """BER [N] of packets spread over subcarriers [N, S]."""
-    if snr.shape[1] == 1:
-        return bit_error_rate(snr[:, 0], modulation)
+    return bit_error_rate(snr[:, 0], modulation) if snr.shape[1] == 1 else _spread(snr, *error_curve(modulation))
+
+
+def _spread(snr: Doubles, curve: Doubles, scale: float) -> Doubles:
+    """Mean [N] over subcarriers [N, S] of a curve over √(scale γ)."""
     from agentsc.links.radio import _kernels
 
-    error = np.empty(len(snr))
-    _kernels.mean_error(np.ascontiguousarray(snr), *error_curve(modulation), STEP, error)
-    return error
+    mean = np.empty(len(snr))
+    _kernels.mean_on_curve(np.ascontiguousarray(snr), curve, scale, STEP, mean)
+    return mean
 
 
 def capacity(snr: ArrayLike) -> Doubles:
