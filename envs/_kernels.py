@@ -16,6 +16,7 @@ from envs.compiled import array, helper, kernel, result
 _ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _TINY = np.float32(1e-30)
 _INFINITE, _NAN = np.float32(np.inf), np.float32(np.nan)
+_FINEST = np.float32(1.0 / 4096.0)
 _DEEPEST = 64
 """Stretches of one segment that wait to be looked at; each halving adds one."""
 
@@ -139,3 +140,39 @@ def segment_clearance(
             open_[count + 1, 0], open_[count + 1, 1], open_[count + 1, 2], open_[count + 1, 3] = t0, middle, d0, dm
             count += 2
         clearance[n] = upper if upper < lower else lower
+
+
+@helper
+def _along(
+    share: Any, x: Any, y: Any, dx: Any, dy: Any,
+    origin: Any, inverse: Any, nx: Any, ny: Any, candidates: Any, boxes: Any, wall: Any, cutoff: Any,
+) -> Any:  # fmt: skip
+    return _nearest(x + share * dx, y + share * dy, origin, inverse, nx, ny, candidates, boxes, wall, cutoff)[0]
+
+
+@kernel(array("float32", 2), array("float32", 2), *FIELD, types.float32, result("float32", 1))
+def segment_inside(
+    start: Any, end: Any,
+    origin: Any, inverse: Any, nx: Any, ny: Any, candidates: Any, boxes: Any, wall: Any, cutoff: Any,
+    tolerance: Any, length: Any,
+) -> None:  # fmt: skip
+    """`envs.geometry.segment_inside` of segments [n, 2] to [n, 2] → ``length`` [n].
+
+    Nothing changes within the distance to the nearest surface, on either side of it, so a step goes that far.
+    """
+    for n in range(start.shape[0]):
+        x, y = start[n, 0], start[n, 1]
+        dx, dy = end[n, 0] - x, end[n, 1] - y
+        whole = np.sqrt(dx * dx + dy * dy)
+        at, found = _ZERO, _ZERO
+        least = max(tolerance, whole * _FINEST)
+        while at < whole:
+            depth = _along(at / whole, x, y, dx, dy, origin, inverse, nx, ny, candidates, boxes, wall, cutoff)
+            step = min(max(abs(depth), least), whole - at)
+            if abs(depth) < least:  # the surface may be within this step: its middle decides
+                middle = (at + _HALF * step) / whole
+                depth = _along(middle, x, y, dx, dy, origin, inverse, nx, ny, candidates, boxes, wall, cutoff)
+            if depth < _ZERO:
+                found += step
+            at += step
+        length[n] = found

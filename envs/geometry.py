@@ -450,3 +450,26 @@ def segment_clearance(
     good = np.float32(np.inf if threshold is None else threshold)
     _kernels.segment_clearance(start, end, *obstacles.plain, good, np.float32(tolerance), clearance)
     return clearance.reshape(shape)
+
+
+def segment_inside(
+    obstacles: Obstacles, p0: ArrayLike, p1: ArrayLike, tolerance: float = 0.02
+) -> NDArray[np.float32]:
+    """How much of straight segments lies inside solids, metres.
+
+    Args:
+        obstacles: the geometry.
+        p0, p1: [..., 2] ends of the segments, metres, finite (broadcast).
+        tolerance: how far each crossing of a surface may be misjudged, metres; at least 1/4096 of the segment.
+
+    Returns:
+        float32 [...].
+    """
+    from envs import _kernels
+
+    start, end = np.broadcast_arrays(np.asarray(p0, np.float32), np.asarray(p1, np.float32))
+    shape = start.shape[:-1]
+    start, end = (np.ascontiguousarray(each.reshape(-1, 2)) for each in (start, end))
+    length = np.empty(len(start), np.float32)
+    _kernels.segment_inside(start, end, *obstacles.plain, np.float32(tolerance), length)
+    return length.reshape(shape)

@@ -148,9 +148,8 @@ def share(link: str, side: float) -> dict[str, float]:
     medium, one = radio(link, 1, FLEET, 0.1, lambda: arena.position)
     world_s = best(lambda tick: arena.step(tape[tick % 16] * (-1) ** (tick // 16)), 8)
     link_s = best(one, 8)
-    reached = medium.decisions.sum() - sum(
-        count.sum() for reason, count in medium.books.by_reason.items() if reason in ("range", "topology")
-    )
+    apart = ("range", "topology", "queue")  # everybody else was reached, whatever then became of the packet
+    reached = medium.delivered.sum() + sum(n.sum() for why, n in medium.books.by_reason.items() if why not in apart)
     heard = float(reached / medium.packets.sum())
     return {"world_s": world_s, "link_s": link_s, "share": link_s / (link_s + world_s), "neighbours": heard}
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs import geometry, keyed
 from envs.errors import ConfigError
-from envs.geometry import Obstacles, merge_cells, segment_clearance, segment_closest
+from envs.geometry import Obstacles, merge_cells, segment_clearance, segment_closest, segment_inside
 
 CIRCLE = (0.0, 0.0, 0.5, 0.5, 0.5)
 
@@ -275,6 +275,26 @@ def test_segment_clearance_sees_what_lies_between_the_ends() -> None:
 def test_segment_clearance_ends_even_for_nan() -> None:
     room = Obstacles(bounds=(0.0, 0.0, 1.0, 1.0))
     assert np.isnan(segment_clearance(room, (np.nan, 0.5), (0.5, 0.5)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(obstacles=obstacle_sets, key=st.integers(0, 1000))
+def test_segment_inside_counts_what_dense_samples_do(obstacles: Obstacles, key: int) -> None:
+    start, end = spots(key, 60), spots(key + 1, 60)
+    inside = brute_force(obstacles, start + (np.arange(2000)[:, None, None] + 0.5) / 2000 * (end - start)) < 0
+    length = np.linalg.norm(end - start, axis=1)
+    crossings = (inside[1:] != inside[:-1]).sum(axis=0) + 2
+    found = segment_inside(obstacles, start, end, tolerance=0.01)
+    assert (np.abs(found - inside.mean(axis=0) * length) <= crossings * (0.01 + length / 2000) + 1e-4).all()
+
+
+def test_segment_inside_of_one_box_and_of_two_that_overlap() -> None:
+    boxes = Obstacles([(0.0, 0.0, 1.0, 1.0, 0.0), (1.5, 0.0, 1.0, 1.0, 0.0)])
+    assert segment_inside(boxes, (-5.0, 0.0), (5.0, 0.0)) == pytest.approx(3.5, abs=0.03)
+    assert segment_inside(boxes, (-5.0, 2.0), (5.0, 2.0)) == 0.0
+    assert segment_inside(boxes, (0.0, 0.0), (0.0, 0.5)) == pytest.approx(0.5, abs=1e-6)
+    assert segment_inside(boxes, (0.0, 0.0), (0.0, 0.0)) == 0.0
+    assert segment_inside(boxes, (-1e6, 0.0), (1e6, 0.0)) == pytest.approx(3.5, abs=2e6 / 2048)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from agentsc.links.parts import Overlaps
 from agentsc.links.presets import PRESETS
 from agentsc.links.radio import packet_error
 from agentsc.links.radio.analog import AnalogChannel
-from agentsc.links.radio.budget import free_space_db, log_distance_db, metres_inside, noise_dbm
+from agentsc.links.radio.budget import FEATURES, free_space_db, log_distance_db, noise_dbm, shadow_field
 from agentsc.links.radio.link import LADDER, RadioLink
-from agentsc.links.radio.modulation import BITS, demodulate, modulate
+from agentsc.links.radio.modulation import BITS, bit_error_rate, demodulate, modulate
 from agentsc.links.reach import everyone as all_pairs
 from envs.errors import ConfigError
-from envs.geometry import Obstacles
+from envs.geometry import Obstacles, segment_inside
 from envs.keyed import hash_words
 
 BUDGET = "tx_dbm=0,carrier_ghz=2.4,exponent=3"
@@ -70,13 +70,13 @@ def test_obstacles_attenuate_by_metres_up_to_a_limit() -> None:
     boxes = np.array([[5.0, 0.0, 1.0, 2.0, 0.0], [9.0, 0.0, 0.5, 0.5, 0.5]], np.float32)
     obstacles = Obstacles(boxes=boxes)
     begin, end = np.zeros((3, 2)), np.array([[12.0, 0.0], [3.0, 0.0], [12.0, 8.0]])
-    np.testing.assert_allclose(metres_inside(obstacles, begin, end), [3.0, 0.0, 0.0], atol=0.1)
+    np.testing.assert_allclose(segment_inside(obstacles, begin, end), [3.0, 0.0, 0.0], atol=0.04)
     spots = np.array([[[0.0, 0.0], [12.0, 0.0]]])
-    levels = []
+    levels: list[float] = []
     for extra in ("", ",obstacle_db_per_m=4", ",obstacle_db_per_m=40,obstacle_max_db=25"):
         link = radio(f"awgn:{BUDGET}{extra}")
         hop = hop_of(spots, obstacles=obstacles)
-        levels.append(10 * np.log10(link.levels(hop, Draw(hop, hash_words(1, np.arange(1)))).signal_mw[0]))
+        levels.append(10 * np.log10(link._levels(hop, np.zeros((1, 2)))[0][0]))
     assert levels[0] - levels[1] == pytest.approx(12.0, abs=0.4) and levels[0] - levels[2] == pytest.approx(25.0)
 
 
@@ -96,43 +96,115 @@ def test_fading_by_motion_is_reciprocal_and_stands_still_with_its_ends() -> None
 def test_shadowing_is_the_sum_of_both_ends() -> None:
     link = radio(f"awgn:{BUDGET},shadowing_db=6")
     spots = np.random.default_rng(0).uniform(0, 900, (500, 4, 2))
-    shadow = 10 * np.log10(link.shadow_factor(spots, hash_words(1, np.arange(500))))
+    hop = hop_of(spots)
+    shadow = link._shadows(hop, Draw(hop, hash_words(1, np.arange(500))))
     both = shadow[:, 0] + shadow[:, 1]
     assert both.std() == pytest.approx(6.0, rel=0.1)
     # Links that share an end correlate by one half: within 4 standard errors.
     assert np.corrcoef(both, shadow[:, 1] + shadow[:, 2])[0, 1] == pytest.approx(0.5, abs=4 * 0.75 / np.sqrt(500))
 
 
-def test_received_power_is_that_of_the_array_expression() -> None:
-    link = radio(f"awgn:{BUDGET},shadowing_db=5")
+@pytest.mark.parametrize("extra", ["", ",obstacle_db_per_m=4"])
+def test_interference_adds_up_as_in_an_array_expression(extra: str) -> None:
+    link = radio(f"awgn:{BUDGET}{extra}")
     spots = np.random.default_rng(0).uniform(0, 9, (2, 4, 2))
-    hop, seeds = hop_of(spots), hash_words(1, np.arange(2))
-    level, lane = link.levels(hop, Draw(hop, seeds)), hop.lane[hop.packet]
-    shadow = -10 * np.log10(level.shadow)
-    loss = log_distance_db(hop.distance_m, link.near_db, 1.0, 3.0)
-    loss = loss + shadow[lane, hop.sender[hop.packet]] + shadow[lane, hop.receiver]
-    np.testing.assert_allclose(10 * np.log10(level.signal_mw), -loss, rtol=1e-12)
-    np.testing.assert_allclose(level.delay_s, hop.distance_m / 299_792_458.0 + 72 / 2e6, rtol=1e-12)
-
-
-def test_interference_adds_up_as_in_an_array_expression() -> None:
-    link = radio(f"awgn:{BUDGET}")
-    spots = np.random.default_rng(0).uniform(0, 9, (2, 4, 2))
-    hop = hop_of(spots)
+    obstacles = Obstacles(boxes=np.array([[4.0, 4.0, 2.0, 1.0, 0.5]]))
+    hop = hop_of(spots, obstacles=obstacles)
     # Every packet is overlapped by the next two senders, for half and for a quarter of its time.
     others = ((hop.sender[:, None] + [1, 2]) % 4).astype(np.int32)
     hop.__dict__["overlaps"] = Overlaps(np.arange(0, 17, 2), others.ravel(), np.tile([0.5, 0.25], 8))
-    draw = Draw(hop, hash_words(1, np.arange(2)))
-    found = link._interference(hop, draw, link.levels(hop, draw))
+    shadow = np.random.default_rng(1).normal(0, 4, (2, 4))
+    found = link._interference(hop, Draw(hop, hash_words(1, np.arange(2))), shadow)
     wanted = []
     for k, who in zip(hop.packet, hop.receiver, strict=True):
-        power = 0.0
+        power, lane = 0.0, hop.lane[k]
         for other, share in zip(others[k], (0.5, 0.25), strict=True):
             if other != who:
-                gap = np.linalg.norm(spots[hop.lane[k], other] - spots[hop.lane[k], who])
-                power += share * 10.0 ** (0.1 * (0.0 - log_distance_db(gap, link.near_db, 1.0, 3.0)))
+                begin, end = spots[lane, other], spots[lane, who]
+                loss = log_distance_db(np.linalg.norm(begin - end), link.near_db, 1.0, 3.0)
+                loss = loss + shadow[lane, other] + shadow[lane, who]
+                loss += link.obstacle_db_per_m * segment_inside(obstacles, begin, end)
+                power += share * 10.0 ** (0.1 * (0.0 - loss))
         wanted.append(power)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_interference_costs_packets_and_is_the_reason() -> None:
+    """Two senders as strong as each other: below a threshold of 0 dB nothing is decoded, alone everything is."""
+    link = radio("awgn:tx_dbm=20,carrier_ghz=2.4,decoding=threshold,threshold_db=0.5")
+    hop = hop_of(np.array([[[0.0, 0.0], [4.0, 0.0], [2.0, 0.0]]]))
+    draw = Draw(hop, hash_words(1, np.arange(1)))
+    assert not any(lost.any() for lost in link.carry(hop, draw, None).lost.values())
+    hop.__dict__["overlaps"] = Overlaps(np.array([0, 1, 2, 2]), np.array([1, 0], np.int32), np.ones(2))
+    lost = link.carry(hop, draw, None).lost
+    assert not lost["fading"].any()
+    middle = (hop.receiver == 2) & (hop.packet < 2)
+    np.testing.assert_array_equal(lost["interference"], middle)
+
+
+def test_compiled_strengths_are_the_budget() -> None:
+    link = radio(f"awgn:{BUDGET},shadowing_db=6")
+    spots = np.random.default_rng(0).uniform(0, 60, (3, 6, 2))
+    spots[0, 1] = spots[0, 0] + 0.2  # nearer than the reference distance
+    hop = hop_of(spots)
+    shadow = link._shadows(hop, Draw(hop, hash_words(1, np.arange(3))))
+    power, noise, delay = link._levels(hop, shadow)
+    lane, sender = hop.lane[hop.packet], hop.sender[hop.packet]
+    loss = log_distance_db(hop.distance_m, float(free_space_db(1.0, 2.4e9)), 1.0, 3.0)
+    level = -loss - shadow[lane, sender] - shadow[lane, hop.receiver]
+    np.testing.assert_allclose(10 * np.log10(power), level, atol=1e-9)
+    assert 10 * np.log10(noise) == pytest.approx(noise_dbm(1e6, 7.0))
+    np.testing.assert_allclose(delay, hop.distance_m / 299_792_458.0 + 72 / 2e6)
+
+
+def test_time_on_the_air_is_counted_once() -> None:
+    """By the access link where there is one, by the radio otherwise, for relayed packets, too."""
+    link = radio(f"awgn:{BUDGET}")
+    hop = hop_of(np.zeros((1, 3, 2)))
+    passed = Hop(hop.packets._replace(start_s=hop.sent_s - 0.01), all_pairs(hop.sender, 3), hop.around)
+    copied = Hop(hop.packets.take(np.array([1, 2])), all_pairs(hop.sender[1:], 3), hop.around)
+    shadow = np.zeros((1, 3))
+    for each, airtime in ((hop, 72 / 2e6), (passed, 0.0), (copied, 72 / 2e6)):
+        np.testing.assert_allclose(link._levels(each, shadow)[2], airtime)
+
+
+def test_compiled_shadowing_is_the_array_expression() -> None:
+    keys, spots = hash_words(5, np.arange(20)), np.random.default_rng(0).uniform(-50, 50, (20, 7, 2))
+    field = np.empty((20, 7))
+    from agentsc.links.radio import _kernels
+
+    _kernels.shadow_field(keys, spots, 12.0, FEATURES, field)
+    np.testing.assert_allclose(field, shadow_field(keys, spots, 12.0), atol=1e-4)  # amplitudes there are float32
+
+
+@pytest.mark.parametrize("modulation", list(BITS))
+def test_compiled_means_over_subcarriers_are_the_array_expressions(modulation: str) -> None:
+    snr = 10.0 ** np.random.default_rng(0).uniform(-3, 3.5, (400, 5))
+    snr[0], snr[1, 0] = 0.0, 1e9
+    exact = bit_error_rate(snr, modulation).mean(-1)
+    np.testing.assert_allclose(packet_error.mean_bit_error_rate(snr, modulation), exact, rtol=4e-5, atol=1e-17)
+    packets = 1.0 - np.prod((1.0 - bit_error_rate(snr, modulation)) ** (60 / 5), axis=1)
+    np.testing.assert_allclose(packet_error.uncoded_spread(snr, modulation, 60), packets, rtol=5e-5, atol=1e-14)
+    middle, spread = packet_error.mean_capacity(snr)
+    np.testing.assert_allclose(middle, packet_error.capacity(snr).mean(-1), rtol=1e-12)
+    np.testing.assert_allclose(spread, packet_error.dispersion(snr).mean(-1), rtol=1e-12)
+
+
+def test_compiled_multipath_is_a_fourier_transform_of_gaussian_taps() -> None:
+    from agentsc.links.radio import _kernels
+
+    gain, power = np.empty((100_001, 8)), np.array([0.5, 0.3, 0.2])
+    _kernels.multipath_gain(hash_words(5, np.arange(len(gain))), power, gain)
+    half = len(gain) // 2
+    part = np.empty((7, 8))
+    _kernels.multipath_gain(hash_words(5, half + np.arange(7)), power, part)
+    np.testing.assert_array_equal(part, gain[half : half + 7])
+    error = 1.0 / np.sqrt(len(gain))
+    np.testing.assert_allclose(gain.mean(0), 1.0, atol=4 * error)
+    for apart in (1, 4):
+        wanted = abs(power @ np.exp(-2j * np.pi * apart * np.arange(3) / 8)) ** 2
+        product = (gain[:, 0] - 1.0) * (gain[:, apart] - 1.0)
+        assert product.mean() == pytest.approx(wanted, abs=4 * product.std() * error)
 
 
 def test_an_adaptive_sender_takes_the_mode_that_most_neighbours_can_hear() -> None:
@@ -167,11 +239,22 @@ def test_tables_interpolate_and_scale_with_length(tmp_path: Path) -> None:
     path.write_text("# made up\nsnr_db,per,bits\n0,0.1,100\n10,0.001,100\n")
     curve = packet_error.read_curves(str(path))[0]
     snr = 10.0 ** (0.1 * np.array([-0.1, 0.0, 5.0, 30.0]))
-    np.testing.assert_allclose(packet_error.tabulated(curve, snr, np.full(4, 100)), [1.0, 0.1, 0.01, 0.001])
+    np.testing.assert_allclose(packet_error.tabulated(curve, snr, np.full(4, 100)), [1.0, 0.1, 0.01, 1e-7])
     assert packet_error.tabulated(curve, snr[1:2], np.array([200]))[0] == pytest.approx(1 - 0.9**2)
     assert radio(f"awgn:snr_db=5,decoding=table,table={path}").packet_error(
         np.array([[10.0**0.5]]), np.array([100]), np.zeros(1, np.int32)
     ) == pytest.approx([0.01])
+
+
+def test_the_shipped_table_is_of_codes_near_the_bound_and_no_better() -> None:
+    curves = packet_error.read_curves(packet_error.SHIPPED)
+    assert list(curves) == list(range(len(LADDER)))
+    for mode, curve in curves.items():
+        assert curve.bits == 144 and curve.per[0] > 0.9 and curve.per[-1] < 2e-3
+        snr = 10.0 ** (0.1 * curve.snr_db)[:, None]
+        modulation, rate = LADDER[mode]
+        bound = packet_error.finite_blocklength(snr, np.full(len(snr), 144), BITS[modulation] * rate)
+        assert (curve.per[:-1] >= bound[:-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -205,6 +288,10 @@ def test_mistakes_in_a_table_have_a_place(text: str, message: str, tmp_path: Pat
         ("awgn:snr_db=3,modulation=8psk", r"link\.awgn\.modulation must be 'bpsk', 'qpsk'"),
         ("awgn:snr_db=3,bandwidth_khz=-1", r"link\.awgn\.bandwidth_khz must be greater than 0, got -1"),
         ("awgn:snr_db=3,decoding=table,table=nowhere.csv", r"table must be 5g-ldpc or a readable CSV file"),
+        (
+            "awgn:snr_db=3,decoding=table,code_rate=0.6",
+            r"table 5g-ldpc must have a curve of qpsk at rate 0.6, no mode of .*bpsk 1/2, qpsk 1/2",
+        ),
         ("ofdm:snr_db=3,coherence=motion,carrier_ghz=1", r"link\.ofdm\.coherence: must be packet, got motion"),
         ("vehicular:txdbm=3", r"link\.vehicular parameter 'txdbm' is not known: did you mean 'tx_dbm'"),
     ],

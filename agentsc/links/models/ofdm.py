@@ -20,8 +20,8 @@ class Ofdm(RadioLink):
 
     Tap l, one sample later than the one before, has a mean power proportional to e^(−l / decay); the cyclic prefix is
     longer than the channel, so subcarriers do not disturb each other. The gain of each is exponential; two that are
-    m apart correlate as |Σ p_l e^(−2πi m l / S)|². Uncoded packets see the mean bit error rate over subcarriers, coded
-    ones the mean capacity.
+    m apart correlate as |Σ p_l e^(−2πi m l / S)|². Uncoded packets have as many bits on every subcarrier, coded ones
+    see the mean capacity and dispersion.
 
     Reference: A. Goldsmith, Wireless Communications, 2005, chapter 12.
     """

@@ -1,7 +1,12 @@
-"""Fading and interference, compiled: one pass over the packets' receivers."""
+"""Power, fading and interference, compiled: one pass over the packets' receivers.
+
+Sums of waves take most of a radio's time, so their loops are written for the compiler to do several waves at once:
+library functions would stop it, so cosine, sine and logarithm are polynomials here, exact to 1e-13.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,9 +17,25 @@ from envs.compiled import array, helper, kernel, result
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S11, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 32))
+_S30, _S27, _S31, _S11, _S16, _S32 = (np.uint64(s) for s in (30, 27, 31, 11, 16, 32))
 _LOW = np.uint64(0xFFFFFFFF)
-_TURN = 2.0 * np.pi * 2.0**-32
+_ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
+_UNIT = 2.0**-32
+_CIRCLE = 2.0 * np.pi
+_DECIBEL = 0.1 * np.log(10.0)
+_LN2 = np.log(2.0)
+_MANTISSA, _IN_HALF, _EXPONENT = np.int64(0x000FFFFFFFFFFFFF), np.int64(0x3FE0000000000000), np.int64(52)
+"""Of a double's bits: those behind the point; the exponent that puts a number in [½, 1); where exponents begin."""
+
+
+_S = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(7))
+_C = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(8))
+"""Taylor coefficients of sine and cosine."""
+_OFFSETS = 1024
+_OFFSET = np.uint64(_OFFSETS - 1)
+"""Directions from which the first wave may come."""
+_ROWS = 64
+"""Done at a time."""
 
 
 @helper
@@ -27,9 +48,50 @@ def _mix(state: Any, word: Any) -> Any:
 
 @helper
 def _gaussian(bits: Any) -> Any:
-    """Squared radius and angle of a complex Gaussian of variance 1, from 64 bits."""
-    first = (np.float64(bits >> _S32) + 0.5) * 2.0**-32
-    return -np.log(first), np.float64(bits & _LOW) * _TURN
+    """Squared radius and angle, in turns, of a complex Gaussian of variance 1, from 64 bits."""
+    first = (np.float64(np.int64(bits >> _S32)) + 0.5) * _UNIT
+    return -np.log(first), np.float64(np.int64(bits & _LOW)) * _UNIT
+
+
+@helper
+def _turned(turns: Any) -> Any:
+    """Cosine and sine of an angle in turns: Taylor series about the nearest quarter."""
+    turns -= np.rint(turns)
+    quarter = np.rint(4.0 * turns)
+    x = (turns - 0.25 * quarter) * _CIRCLE
+    s = x * x
+    sine = _S[3] + s * (_S[4] + s * (_S[5] + s * _S[6]))
+    sine = x * (_S[0] + s * (_S[1] + s * (_S[2] + s * sine)))
+    cosine = _C[4] + s * (_C[5] + s * (_C[6] + s * _C[7]))
+    cosine = _C[0] + s * (_C[1] + s * (_C[2] + s * (_C[3] + s * cosine)))
+    odd, opposite = abs(quarter) == 1.0, abs(quarter) == 2.0
+    real = sine if odd else cosine
+    imag = cosine if odd else sine
+    real = -real if (quarter == 1.0) | opposite else real
+    imag = -imag if (quarter == -1.0) | opposite else imag
+    return real, imag
+
+
+@helper
+def _gaussians(word: Any, real: Any, imag: Any, spare: Any) -> None:
+    """Radii and angles, in turns, of complex Gaussians of variance 1, [M] each, from [M] words of random bits."""
+    bits = real.view(np.int64)
+    for m in range(word.shape[0]):
+        real[m] = (np.float64(np.int64(word[m] >> _S32)) + 0.5) * _UNIT
+        imag[m] = np.float64(np.int64(word[m] & _LOW)) * _UNIT
+    for m in range(word.shape[0]):
+        spare[m] = np.float64((bits[m] >> _EXPONENT) - 1022)
+        bits[m] = (bits[m] & _MANTISSA) | _IN_HALF
+    for m in range(word.shape[0]):
+        # log(2ᵉ x) = e log 2 + 2 artanh((x − 1) / (x + 1)), x near 1.
+        large = real[m] > 0.7071067811865476
+        x = real[m] if large else 2.0 * real[m]
+        z = (x - 1.0) / (x + 1.0)
+        s = z * z
+        series = 1.0 / 7.0 + s * (1.0 / 9.0 + s * (1.0 / 11.0 + s * (1.0 / 13.0 + s * (1.0 / 15.0))))
+        series = 1.0 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * series))
+        power = spare[m] if large else spare[m] - 1.0
+        real[m] = np.sqrt(-(power * _LN2 + 2.0 * z * series))
 
 
 @kernel(array("uint64", 1), types.float64, result("float64", 1))
@@ -37,78 +99,69 @@ def block_gain(key: Any, k: Any, gain: Any) -> None:
     """|h|² [N] of mean 1, drawn anew for every key: Rayleigh for k = 0, else Rician of that factor."""
     line, spread = np.sqrt(k / (k + 1.0)), 1.0 / (k + 1.0)
     for n in range(key.shape[0]):
-        square, angle = _gaussian(_mix(key[n], np.uint64(1)))
+        square, angle = _gaussian(_mix(key[n], _ONE))
         if k == 0.0:
             gain[n] = square
         else:
-            radius = np.sqrt(square * spread)
-            gain[n] = (line + radius * np.cos(angle)) ** 2 + (radius * np.sin(angle)) ** 2
+            radius, (cosine, sine) = np.sqrt(square * spread), _turned(angle)
+            gain[n] = (line + radius * cosine) ** 2 + (radius * sine) ** 2
 
 
 @kernel(
-    array("int32", 1), array("int32", 1), array("uint64", 1), array("int32", 1), array("int32", 1),
-    array("float64", 3), types.float64, types.float64, types.int64, result("float64", 2),
+    array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3), array("uint64", 1),
+    types.float64, types.float64, types.int64, result("float64", 2),
 )  # fmt: skip
 def clarke(
-    lane: Any, sender: Any, prefix: Any, packet: Any, receiver: Any, spot: Any, number: Any, k: Any, waves: Any, h: Any
+    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, seed: Any, number: Any, k: Any, waves: Any, h: Any
 ) -> None:
     """Channels that change with the places of both ends: ``h`` [N, 2], real and imaginary part, of mean power 1.
 
     Args:
-        lane, sender, prefix: [K]; random bits of a lane, mixed with the unordered pair. packet, receiver: [N].
-        spot: [L, N, 2], metres. number: 2π / λ. k: Rician factor; the line of sight turns with the distance.
-        waves: plane waves at each end, from directions all around with a random offset; which direction of one end
-            belongs to which of the other is shuffled.
+        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. seed: [L]. number: 1 / λ.
+        k: Rician factor; the line of sight turns with the distance. waves: plane waves at each end, a power of two,
+            from directions all around with a random offset; which direction of one end belongs to which of the other is
+            shuffled.
     """
     line, spread = np.sqrt(k / (k + 1.0)), np.sqrt(1.0 / (k + 1.0) / waves)
-    cosine, sine = np.empty(waves), np.empty(waves)
+    radius, turns, spare, word = np.empty(waves), np.empty(waves), np.empty(waves), np.empty(waves, np.uint64)
+    out_0, out_1, back_0, back_1 = np.empty(waves), np.empty(waves), np.empty(waves), np.empty(waves)
     for m in range(waves):
-        cosine[m], sine[m] = np.cos(2.0 * np.pi * m / waves), np.sin(2.0 * np.pi * m / waves)
+        out_0[m], out_1[m] = _turned(m / waves)
+        back_0[m], back_1[m] = _turned((5 * m % waves) / waves)
+    offset_0, offset_1 = np.empty(_OFFSETS), np.empty(_OFFSETS)
+    for m in range(_OFFSETS):
+        offset_0[m], offset_1[m] = _turned(m / _OFFSETS)
     for n in range(packet.shape[0]):
-        p = packet[n]
-        own, low, high = lane[p], min(sender[p], receiver[n]), max(sender[p], receiver[n])
-        key = _mix(prefix[p], (np.uint64(low) << np.uint64(16)) + np.uint64(high))
-        x, y = number * spot[own, low, 0], number * spot[own, low, 1]
-        u, v = number * spot[own, high, 0], number * spot[own, high, 1]
-        way = _mix(key, np.uint64(1))
-        first, second = np.float64(way >> _S32) * _TURN, np.float64(way & _LOW) * _TURN
-        # Directions turn by equal steps, so what a step changes is a rotation of the offset's direction.
-        ahead, aside = x * np.cos(first) + y * np.sin(first), y * np.cos(first) - x * np.sin(first)
-        along, across = u * np.cos(second) + v * np.sin(second), v * np.cos(second) - u * np.sin(second)
-        real, imag = 0.0, 0.0
+        own, who, other = lane[packet[n]], sender[packet[n]], receiver[n]
+        low, high = min(who, other), max(who, other)  # both directions are one channel
+        key = _mix(seed[own], (np.uint64(low) << _S16) + np.uint64(high))
+        way = _mix(key, _ONE)
+        at = way & _OFFSET
+        cosine, sine = offset_0[at], offset_1[at]
+        x0, x1 = spot[own, low, 0] * number, spot[own, low, 1] * number
+        y0, y1 = spot[own, high, 0] * number, spot[own, high, 1] * number
+        line_0, line_1 = x0 - y0, x1 - y1
+        x0, x1 = x0 * cosine + x1 * sine, x1 * cosine - x0 * sine
+        at = (way >> _S32) & _OFFSET
+        cosine, sine = offset_0[at], offset_1[at]
+        y0, y1 = y0 * cosine + y1 * sine, y1 * cosine - y0 * sine
         for m in range(waves):
-            square, angle = _gaussian(_mix(key, np.uint64(m + 2)))
-            back = 5 * m % waves
-            angle += ahead * cosine[m] + aside * sine[m] + along * cosine[back] + across * sine[back]
-            radius = np.sqrt(square)
-            real += radius * np.cos(angle)
-            imag += radius * np.sin(angle)
-        phase = np.hypot(x - u, y - v) if k > 0.0 else 0.0
-        h[n, 0] = spread * real + line * np.cos(phase)
-        h[n, 1] = spread * imag - line * np.sin(phase)
-
-
-@kernel(
-    array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3),
-    array("float64", 2), types.float64, types.float64, types.float64, result("float64", 1), result("float64", 1),
-)  # fmt: skip
-def received(
-    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, near_mw: Any, reference_m: Any,
-    exponent: Any, power: Any, metres: Any,
-) -> None:  # fmt: skip
-    """Mean ``power`` [N], milliwatts, and distance ``metres`` [N] of every row.
-
-    Args:
-        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2], metres. shadow: [L, N], each node's factor.
-        near_mw: power at the reference distance. exponent: of path loss.
-    """
-    for n in range(packet.shape[0]):
-        k, who = packet[n], receiver[n]
-        own, other = lane[k], sender[k]
-        gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
-        metres[n] = gap
-        ratio = max(gap / reference_m, 1.0)
-        power[n] = near_mw * ratio**-exponent * shadow[own, other] * shadow[own, who]
+            word[m] = _mix(key, np.uint64(m) + _TWO)
+        _gaussians(word, radius, turns, spare)
+        for m in range(waves):
+            turns[m] += x0 * out_0[m] + x1 * out_1[m] + y0 * back_0[m] + y1 * back_1[m]
+        for m in range(waves):
+            cosine, sine = _turned(turns[m])
+            spare[m], turns[m] = radius[m] * cosine, radius[m] * sine
+        left = waves
+        while left > 1:  # adds up the second half to the first, again and again
+            left //= 2
+            for m in range(left):
+                spare[m] += spare[m + left]
+                turns[m] += turns[m + left]
+        cosine, sine = _turned(np.sqrt(line_0 * line_0 + line_1 * line_1)) if k > 0.0 else (1.0, 0.0)
+        h[n, 0] = spread * spare[0] + line * cosine
+        h[n, 1] = spread * turns[0] - line * sine
 
 
 @kernel(array("uint64", 1), array("float64", 1), result("float64", 2))
@@ -119,51 +172,149 @@ def multipath_gain(key: Any, power: Any, gain: Any) -> None:
         power: [L], of the taps, one sample apart, summing to 1.
     """
     carriers, taps = gain.shape[1], power.shape[0]
-    cosine, sine = np.empty(carriers), np.empty(carriers)
-    for s in range(carriers):
-        cosine[s], sine[s] = np.cos(2.0 * np.pi * s / carriers), np.sin(2.0 * np.pi * s / carriers)
-    real, imag = np.empty(taps), np.empty(taps)
-    for n in range(key.shape[0]):
-        for tap in range(taps):
-            square, angle = _gaussian(_mix(key[n], np.uint64(tap + 1)))
-            radius = np.sqrt(square * power[tap])
-            real[tap], imag[tap] = radius * np.cos(angle), radius * np.sin(angle)
+    cosine, sine = np.empty((taps, carriers)), np.empty((taps, carriers))
+    for tap in range(taps):
         for s in range(carriers):
-            x, y = 0.0, 0.0
-            for tap in range(taps):
-                turn = (s * tap) % carriers
-                x += real[tap] * cosine[turn] + imag[tap] * sine[turn]
-                y += imag[tap] * cosine[turn] - real[tap] * sine[turn]
-            gain[n, s] = x * x + y * y
+            cosine[tap, s], sine[tap, s] = _turned((s * tap % carriers) / carriers)
+    real, imag, spare, word = np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS, np.uint64)
+    taps_real, taps_imag = np.empty((taps, _ROWS)), np.empty((taps, _ROWS))
+    for first in range(0, key.shape[0], _ROWS):
+        rows = min(_ROWS, key.shape[0] - first)
+        for tap in range(taps):
+            for r in range(rows):
+                word[r] = _mix(key[first + r], np.uint64(tap) + _ONE)
+            _gaussians(word, real, imag, spare)
+            size = np.sqrt(power[tap])
+            for r in range(_ROWS):
+                x, y = _turned(imag[r])
+                taps_real[tap, r], taps_imag[tap, r] = size * real[r] * x, size * real[r] * y
+        for r in range(rows):
+            for s in range(carriers):
+                x, y = 0.0, 0.0
+                for tap in range(taps):
+                    x += taps_real[tap, r] * cosine[tap, s] + taps_imag[tap, r] * sine[tap, s]
+                    y += taps_imag[tap, r] * cosine[tap, s] - taps_real[tap, r] * sine[tap, s]
+                gain[first + r, s] = x * x + y * y
+
+
+@kernel(array("uint64", 1), array("float64", 3), types.float64, types.int64, result("float64", 2))
+def shadow_field(key: Any, spot: Any, correlation_m: Any, waves: Any, field: Any) -> None:
+    """`agentsc.links.radio.budget.shadow_field`: ``field`` [L, N] at places [L, N, 2].
+
+    There each wave has Gaussian amplitudes of its cosine and its sine; here it has their radius and angle.
+    """
+    radius, turns, each = np.empty(waves), np.empty(waves), np.empty(waves)
+    across, along = np.empty(waves), np.empty(waves)
+    for own in range(key.shape[0]):
+        for m in range(waves):
+            word = _mix(_mix(_GOLDEN, key[own]), np.uint64(m))
+            tail = 1.0 - np.float64(np.int64(_mix(word, _ZERO) >> _S11)) * 2.0**-53
+            number = np.sqrt(1.0 / (tail * tail) - 1.0) / correlation_m / _CIRCLE
+            cosine, sine = _turned(np.float64(np.int64(_mix(word, _ONE) >> _S11)) * 2.0**-53)
+            across[m], along[m] = number * cosine, number * sine
+            square, turns[m] = _gaussian(word)
+            radius[m] = np.sqrt(2.0 * square / waves)
+        for other in range(spot.shape[1]):
+            x, y = spot[own, other, 0], spot[own, other, 1]
+            for m in range(waves):
+                each[m] = radius[m] * _turned(x * across[m] + y * along[m] - turns[m])[0]
+            total = 0.0
+            for m in range(waves):
+                total += each[m]
+            field[own, other] = total
+
+
+@kernel(
+    array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3),
+    array("float64", 2), types.float64, types.float64, types.float64, result("float64", 1), result("float64", 1),
+)  # fmt: skip
+def strengths(
+    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, near_dbm: Any, reference_m: Any,
+    exponent: Any, power: Any, distance: Any,
+) -> None:  # fmt: skip
+    """Received ``power``, milliwatts, and ``distance``, metres, [N] each: the budget without obstacles.
+
+    Args:
+        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum.
+        near_dbm: received at the reference distance.
+    """
+    for n in range(packet.shape[0]):
+        k, who = packet[n], receiver[n]
+        own, other = lane[k], sender[k]
+        dx, dy = spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1]
+        distance[n] = np.sqrt(dx * dx + dy * dy)
+        beyond = np.log(max(distance[n] / reference_m, 1.0))
+        power[n] = np.exp(_DECIBEL * (near_dbm - shadow[own, other] - shadow[own, who]) - exponent * beyond)
 
 
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int64", 1), array("int32", 1), array("float64", 1),
-    array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64, types.float64,
-    types.boolean, result("float64", 1),
+    array("float64", 1), array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64,
+    types.float64, types.boolean, result("float64", 1),
 )  # fmt: skip
 def interference(
-    lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, key: Any, spot: Any, shadow: Any,
-    near_mw: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
+    lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, walls: Any, key: Any, spot: Any,
+    shadow: Any, near_dbm: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
 ) -> None:  # fmt: skip
     """Power [N], milliwatts, that reaches receivers from others on the air.
 
     Args:
-        lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. key: [N], random bits.
-        spot, shadow, near_mw, reference_m, exponent: as for `received`.
+        lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. walls: dB of each receiver and other, in
+            their order, the receiver itself included; empty without obstacles. key: [N], random bits.
+        spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum. near_dbm … exponent: the budget.
         fades: interferers fade by Rayleigh, independently.
     """
+    at = 0
     for n in range(packet.shape[0]):
         k, who = packet[n], receiver[n]
         own = lane[k]
         found = 0.0
         for m in range(begin[k], begin[k + 1]):
-            other = sender[m]
+            other, at = sender[m], at + 1
             if other == who:
                 continue
             gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
-            power = near_mw * max(gap / reference_m, 1.0) ** -exponent * shadow[own, other] * shadow[own, who]
+            level = near_dbm - shadow[own, other] - shadow[own, who]
+            if walls.shape[0]:
+                level -= walls[at - 1]
+            power = np.exp(_DECIBEL * level - exponent * np.log(max(gap / reference_m, 1.0)))
             if fades:
                 power *= _gaussian(_mix(key[n], np.uint64(other) + np.uint64(17)))[0]
             found += share[m] * power
         total[n] = found
+
+
+@kernel(array("float64", 2), array("float64", 1), types.float64, types.float64, result("float64", 1))
+def mean_on_curve(snr: Any, curve: Any, scale: Any, step: Any, mean: Any) -> None:
+    """``mean`` [N] over subcarriers [N, S] of what is interpolated in a curve over √(scale γ).
+
+    Args:
+        curve: at 0, step, 2 step, …; 0 beyond.
+    """
+    last, each = curve.shape[0] - 2, np.empty(snr.shape[1])
+    for n in range(snr.shape[0]):
+        for s in range(snr.shape[1]):
+            at = np.sqrt(scale * snr[n, s]) / step
+            low = np.int64(min(at, 1.0 * last))
+            share = min(at - low, 1.0)
+            each[s] = curve[low] + share * (curve[low + 1] - curve[low])
+        total = 0.0
+        for s in range(snr.shape[1]):
+            total += each[s]
+        mean[n] = total / snr.shape[1]
+
+
+@kernel(array("float64", 2), result("float64", 1), result("float64", 1))
+def mean_capacity(snr: Any, capacity: Any, dispersion: Any) -> None:
+    """Means [N] over subcarriers [N, S] of log2(1 + γ) and 1 − 1 / (1 + γ)²."""
+    for n in range(snr.shape[0]):
+        product, bits, spread = 1.0, 0.0, 0.0
+        for s in range(snr.shape[1]):
+            whole = 1.0 + snr[n, s]
+            product *= whole
+            if product > 1e100:  # one logarithm for many factors, as long as they fit
+                bits += np.log2(product)
+                product = 1.0
+            spread += 1.0 - 1.0 / (whole * whole)
+        capacity[n] = (bits + np.log2(product)) / snr.shape[1]
+        dispersion[n] = spread / snr.shape[1]

@@ -1,14 +1,11 @@
-"""How much of what is sent arrives: path loss, noise, shadowing, obstacles."""
+"""How much of what is sent arrives: path loss, noise, shadowing."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from envs import keyed
-from envs.geometry import Obstacles
 
 LIGHT_MPS = 299_792_458.0
 THERMAL_DBM_HZ = -174.0
@@ -69,27 +66,3 @@ def shadow_field(key: NDArray[np.uint64], spot: Doubles, correlation_m: float) -
     x = spot[:, :, :1] * (number * np.cos(angle))[:, None] + spot[:, :, 1:] * (number * np.sin(angle))[:, None]
     waves = amplitude[:, 0][:, None] * np.cos(x) + amplitude[:, 1][:, None] * np.sin(x)
     return np.asarray(waves.sum(-1) / np.sqrt(FEATURES))
-
-
-def metres_inside(obstacles: Obstacles, begin: Doubles, end: Doubles, most: int = 64) -> Doubles:
-    """How much of each segment lies inside obstacles, metres.
-
-    Sampled at ``most`` points, more closely than that of short ones only; a point counts by how far the boundary is,
-    so the error is a fraction of a sample's length.
-
-    Args:
-        begin, end: float64 [N, 2].
-
-    Returns:
-        float64 [N].
-    """
-    length = np.linalg.norm(end - begin, axis=-1)
-    found = np.zeros(len(begin))
-    if not len(begin) or not len(obstacles.boxes):
-        return found
-    share = (np.arange(most) + 0.5) / most
-    points = begin[:, None] + share[:, None] * (end - begin)[:, None]
-    step = np.maximum(length / most, 1e-9)
-    depth: Any = -np.asarray(obstacles.signed_distance(points.astype(np.float32)), np.float64)
-    inside = np.clip(0.5 + depth / step[:, None], 0.0, 1.0)
-    return np.asarray(inside.mean(-1) * length)

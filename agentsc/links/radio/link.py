@@ -6,8 +6,9 @@ link budget (``tx_dbm``) with path loss, shadowing, obstacles and interference.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,16 @@ from agentsc.links.hop import Keys, known
 from agentsc.links.packets import Doubles
 from agentsc.links.radio import packet_error
 from agentsc.links.radio.budget import (
+    FEATURES,
     LIGHT_MPS,
     distance_m,
     free_space_db,
-    metres_inside,
     noise_dbm,
-    shadow_field,
 )
 from agentsc.links.radio.modulation import BITS, Modulation
 from agentsc.links.radio.packet_error import Curve
 from agentsc.links.reach import within
+from envs.geometry import segment_inside
 from envs.keyed import hash_words
 
 LADDER: tuple[tuple[Modulation, float], ...] = (
@@ -35,6 +36,7 @@ LADDER: tuple[tuple[Modulation, float], ...] = (
     ("64qam", 3 / 4),
 )  # fmt: skip
 """Modulation and code rate of the modes of an adaptive radio, those of IEEE 802.11-2020, table 17-4, but one."""
+_LADDER_TEXT = ", ".join(f"{name} {Fraction(rate).limit_denominator(99)}" for name, rate in LADDER)
 MARGIN_DB = 10.0
 """By how much fading may lift a packet over the mean, for the distance within which receivers are looked at."""
 DEVIATIONS = 4.0
@@ -44,21 +46,11 @@ TOKEN_BITS = 72
 """Length of the packets by which it is judged whether two radios are in touch."""
 
 
-class Levels(NamedTuple):
-    """How packets arrive on average.
-
-    signal_mw: float64 [N], received power. noise_mw: of a receiver. delay_s: [N], or one number for all.
-    spot: float64 [L, N, 2], where nodes are. shadow: [L, N], each node's factor of power.
-    """
-
-    signal_mw: Doubles
-    noise_mw: float
-    delay_s: Doubles | float
-    spot: Doubles
-    shadow: Doubles
-
-
-_NOWHERE = np.zeros((1, 1, 2))
+def _place(modulation: str, code_rate: float) -> int | None:
+    """Place on the ladder, if it has one."""
+    steps = [(name, round(rate, 3)) for name, rate in LADDER]
+    own = modulation, round(code_rate, 3)
+    return steps.index(own) if own in steps else None
 
 
 class RadioLink(LinkModel):
@@ -139,11 +131,13 @@ class RadioLink(LinkModel):
             raise ValueError("adaptive needs a decoding that depends on the mode, got threshold")
         if self.decoding == "table":
             self._curves = packet_error.read_curves(self.table)
-            modes = range(len(LADDER)) if self.adaptive else [self._own_mode]
-            for mode in modes:
-                if mode not in self._curves and (self.adaptive or 0 not in self._curves):
-                    name, rate = LADDER[mode]
-                    raise ValueError(f"table {self.table} has no mode {mode}, which is {name} at rate {rate:.3g}")
+            if self.adaptive or set(self._curves) != {0}:  # a single curve, of mode 0, is that of any radio
+                own = self.modulation, self.code_rate
+                for name, rate in LADDER if self.adaptive else [own]:
+                    mode = _place(name, rate)
+                    if mode not in self._curves:
+                        called = f"no mode of {_LADDER_TEXT}" if mode is None else f"mode {mode}"
+                        raise ValueError(f"table {self.table} must have a curve of {name} at rate {rate:.3g}, {called}")
         return self
 
     # -- what subclasses say ----------------------------------------------------------------------
@@ -190,43 +184,44 @@ class RadioLink(LinkModel):
             mode = np.full(len(packets.lane), self._own_mode, np.int32)
             return mode, np.full(len(mode), self.rate_bps(self.modulation, self._own_rate))
         heard = heard_db[packets.lane, np.minimum(packets.sender, heard_db.shape[1] - 1)]
-        silent = np.isnan(heard).all(1)
-        heard[silent] = -np.inf
-        level = np.nanquantile(heard, 1.0 - self.serve, axis=1, method="lower") - self.backoff_db
-        needed = np.array([self.needed_db(mode, int(bits)) for bits in packets.bits for mode in range(len(LADDER))])
-        good = level[:, None] >= np.maximum.accumulate(needed.reshape(-1, len(LADDER)), axis=1)
+        # Sorted, with nothing heard at the end: the share that may go unserved comes first.
+        known_of = (~np.isnan(heard)).sum(1)
+        place = ((1.0 - self.serve) * np.maximum(known_of - 1, 0)).astype(np.int64)
+        level = np.take_along_axis(np.sort(heard, axis=1), place[:, None], 1)[:, 0] - self.backoff_db
+        lengths, which = np.unique(packets.bits, return_inverse=True)
+        needed = np.array([[self.needed_db(mode, int(bits)) for mode in range(len(LADDER))] for bits in lengths])
+        needed = np.maximum.accumulate(needed.reshape(-1, len(LADDER)), axis=1)
+        good = np.where(known_of[:, None] > 0, level[:, None] >= needed[which], False)
         mode = np.maximum(good.sum(1) - 1, 0).astype(np.int32)
         return mode, np.array([self.rate_bps(*step) for step in self._ladder])[mode]
 
     def carry(self, hop: Hop, draw: Draw, state: NDArray | None) -> Effect:
-        level = self.levels(hop, draw)
-        gain = self._gains(hop, draw)
-        quiet = gain * (level.signal_mw / level.noise_mw)[:, None]
-        other = self._interference(hop, draw, level)
-        snr = quiet if other is None else gain * (level.signal_mw / (level.noise_mw + other))[:, None]
+        shadow = self._shadows(hop, draw)
+        signal, noise, delay = self._levels(hop, shadow)
+        quiet = self._gains(hop, draw)
+        quiet *= (signal / noise)[:, None]
+        disturbance = self._interference(hop, draw, shadow)
+        snr = quiet if disturbance is None else quiet * (noise / (noise + disturbance))[:, None]
         measured = 10.0 * np.log10(np.maximum(packet_error.effective_snr(snr), 1e-30)) if self.adaptive else None
         if self.residual:
             rate = packet_error.mean_bit_error_rate(snr, self.modulation)
-            return Effect(error_rate=rate, delay_s=level.delay_s, snr_db=measured)
+            return Effect(error_rate=rate, delay_s=delay, snr_db=measured)
         bits, mode = hop.bits[hop.packet], hop.packets.mode[hop.packet]
         chance = uniform(hash_words(draw.packet, 2))
         lost = chance < self.packet_error(snr, bits, mode)
-        if other is None:
-            return Effect({"fading": lost}, delay_s=level.delay_s, snr_db=measured)
-        # What would have been lost without the others, too, is not their fault.
-        alone = lost.copy()
-        rows = np.flatnonzero(lost & (other > 0.0))
-        alone[rows] = chance[rows] < self.packet_error(quiet[rows], bits[rows], mode[rows])
-        return Effect({"interference": lost & ~alone, "fading": alone}, delay_s=level.delay_s, snr_db=measured)
+        if disturbance is None:
+            return Effect({"fading": lost}, delay_s=delay, snr_db=measured)
+        alone = chance < self.packet_error(quiet, bits, mode)
+        return Effect({"interference": lost & ~alone, "fading": lost & alone}, delay_s=delay, snr_db=measured)
 
     def in_touch(self, hop: Hop, draw: Draw) -> Mask | None:
         """Without fading and interference, more than half of all tokens would be decoded."""
         if self.tx_dbm is None:
             return None
-        level = self.levels(hop, draw)
+        signal, noise, _ = self._levels(hop, self._shadows(hop, draw))
         mode = np.full(len(hop), 0 if self.adaptive else self._own_mode, np.int32)
         bits = np.full(len(hop), TOKEN_BITS)
-        return np.asarray(self.packet_error((level.signal_mw / level.noise_mw)[:, None], bits, mode) < 0.5)
+        return np.asarray(self.packet_error((signal / noise)[:, None], bits, mode) < 0.5)
 
     # -- rates and errors -------------------------------------------------------------------------
 
@@ -237,8 +232,7 @@ class RadioLink(LinkModel):
     @property
     def _own_mode(self) -> int:
         """The mode of a radio that does not adapt: its place on the ladder, if it has one."""
-        own = self.modulation, round(self.code_rate, 3)
-        return next((i for i, (name, rate) in enumerate(LADDER) if (name, round(rate, 3)) == own), 0)
+        return _place(self.modulation, self.code_rate) or 0
 
     @property
     def _ladder(self) -> list[tuple[Modulation, float]]:
@@ -265,7 +259,7 @@ class RadioLink(LinkModel):
 
     def _error(self, snr: Doubles, bits: NDArray[np.integer], modulation: str, rate: float, mode: int) -> Doubles:
         if self.decoding == "uncoded":
-            return packet_error.uncoded(packet_error.mean_bit_error_rate(snr, modulation), bits)
+            return packet_error.uncoded_spread(snr, modulation, bits)
         if self.decoding == "finite-blocklength":
             return packet_error.finite_blocklength(snr, bits, BITS[modulation] * rate)
         flat = packet_error.effective_snr(snr)
@@ -297,12 +291,6 @@ class RadioLink(LinkModel):
         return float(free_space_db(self.reference_m, self.carrier_ghz * 1e9, self.speed_mps))
 
     @cached_property
-    def _near_mw(self) -> float:
-        """Power at the reference distance, milliwatts."""
-        assert self.tx_dbm is not None
-        return float(10.0 ** (0.1 * (self.tx_dbm - self.near_db)))
-
-    @cached_property
     def noise_mw(self) -> float:
         """Noise power of a receiver, milliwatts."""
         return float(10.0 ** (0.1 * noise_dbm(self.bandwidth_khz * 1e3, self.noise_figure_db)))
@@ -330,41 +318,53 @@ class RadioLink(LinkModel):
         error = self._error(snr, np.full(len(grid), 64), modulation, rate, 0 if self.adaptive else self._own_mode)
         return float(grid[np.flatnonzero(error < 0.99)[0]])
 
-    def levels(self, hop: Hop, draw: Draw) -> Levels:
-        """How strong packets arrive on average, and how late."""
-        from agentsc.links.radio import _kernels
-
+    def _levels(self, hop: Hop, shadow: Doubles) -> tuple[Doubles, float, Doubles | float]:
+        """Mean received power [N] and noise, milliwatts, and delays."""
         if self.tx_dbm is None:
             assert self.snr_db is not None
-            return Levels(np.full(len(hop), 10.0 ** (0.1 * self.snr_db)), 1.0, 0.0, _NOWHERE, _NOWHERE[..., 0])
-        spot = np.ascontiguousarray(known(hop.around.position), np.float64)
-        shadow = self.shadow_factor(spot, draw.seeds)
-        power, metres = np.empty(len(hop)), np.empty(len(hop))
-        _kernels.received(
-            hop.lane, hop.sender, hop.packet, hop.receiver, spot, shadow, self._near_mw, self.reference_m,
-            self.exponent, power, metres,
+            return np.full(len(hop), 10.0 ** (0.1 * self.snr_db)), 1.0, 0.0
+        from agentsc.links.radio import _kernels
+
+        power, distance = np.empty(len(hop)), np.empty(len(hop))
+        _kernels.strengths(
+            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), shadow, self.tx_dbm - self.near_db,
+            self.reference_m, self.exponent, power, distance,
         )  # fmt: skip
         if self.obstacle_db_per_m and hop.around.obstacles is not None:
-            through = self.obstacle_db_per_m * metres_inside(hop.around.obstacles, *hop.ends_m)
-            power *= 10.0 ** (-0.1 * np.minimum(through, self.obstacle_max_db))
-        delay = metres / self.speed_mps
-        if hop.start_s is hop.sent_s:  # no stage has counted the time on the air
+            power *= 10.0 ** (-0.1 * self._walls_db(hop, *hop.ends_m))
+        delay = distance / self.speed_mps
+        direct = hop.start_s == hop.sent_s
+        if direct.any():  # no stage has counted the time on the air
             rate = hop.packets.rate_bps
             own = np.where(np.isnan(rate), self.rate_bps(self.modulation, self._own_rate), rate)
-            delay += (hop.bits / own)[hop.packet]
-        return Levels(power, self.noise_mw, delay, spot, shadow)
+            delay += np.where(direct, hop.bits / own, 0.0)[hop.packet]
+        return power, self.noise_mw, delay
 
-    def shadow_factor(self, spot: Doubles, seeds: Keys) -> Doubles:
-        """Each node's factor of power, [L, N]: a link's shadowing is the product of its ends', shadowing_db in all."""
-        if not self.shadowing_db:
-            return np.ones(spot.shape[:2])
-        field = shadow_field(hash_words(seeds, -7), spot, self.shadowing_m)
-        return np.asarray(10.0 ** (-0.1 * self.shadowing_db / np.sqrt(2.0) * field))
+    def _walls_db(self, hop: Hop, begin: Doubles, end: Doubles) -> Doubles:
+        """Loss in obstacles between places [N, 2]."""
+        obstacles = hop.around.obstacles
+        assert obstacles is not None
+        through = self.obstacle_db_per_m * segment_inside(obstacles, begin, end).astype(np.float64)
+        return np.minimum(through, self.obstacle_max_db)
+
+    def _shadows(self, hop: Hop, draw: Draw) -> Doubles:
+        """Each node's half of shadowing, dB [L, N]; a link's is the sum of its ends', with deviation shadowing_db."""
+        if self.tx_dbm is None:
+            return np.zeros((1, 1))
+        spot = _spots(hop)
+        field = np.zeros(spot.shape[:2])
+        if self.shadowing_db:
+            from agentsc.links.radio import _kernels
+
+            _kernels.shadow_field(hash_words(draw.seeds, -7), spot, self.shadowing_m, FEATURES, field)
+            field *= self.shadowing_db / np.sqrt(2.0)
+        return field
 
     def _gains(self, hop: Hop, draw: Draw) -> Doubles:
         if self.coherence == "packet" or not self.fades:
             return self.gains(draw.packet)
-        return np.asarray(np.abs(self.channel(hop, draw)) ** 2)[:, None]
+        h = self.channel(hop, draw)
+        return np.asarray(h.real**2 + h.imag**2)[:, None]
 
     def channel(self, hop: Hop, draw: Draw) -> NDArray[np.complex128]:
         """Gains [N] of mean power 1 that follow the places of both ends, the same in both directions."""
@@ -372,33 +372,46 @@ class RadioLink(LinkModel):
 
         assert self.carrier_ghz is not None
         h = np.empty((len(hop), 2))
-        number = 2.0 * np.pi * self.carrier_ghz * 1e9 / self.speed_mps
         _kernels.clarke(
-            hop.lane, hop.sender, hash_words(draw.seeds, -6)[hop.lane], hop.packet, hop.receiver,
-            np.ascontiguousarray(known(hop.around.position), np.float64), number, self.rician, WAVES, h,
+            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), hash_words(draw.seeds, -6),
+            self.carrier_ghz * 1e9 / self.speed_mps, self.rician, WAVES, h,
         )  # fmt: skip
-        return np.asarray(h[:, 0] + 1j * h[:, 1])
+        return h.view(np.complex128)[:, 0]
 
-    def _interference(self, hop: Hop, draw: Draw, level: Levels) -> Doubles | None:
+    def _interference(self, hop: Hop, draw: Draw, shadow: Doubles) -> Doubles | None:
         """Power [N] from others on the air and from elsewhere, milliwatts; None if there is none."""
-        from agentsc.links.radio import _kernels
-
         if self.tx_dbm is None:
             return None
         found = hop.interference_mw
         overlaps = hop.overlaps
         if overlaps is None or not len(overlaps.sender):
             return found
+        from agentsc.links.radio import _kernels
+
+        spot, walls = _spots(hop), np.empty(0)
+        if self.obstacle_db_per_m and hop.around.obstacles is not None:
+            # Every receiver of a packet with every sender that overlaps it.
+            count = np.diff(overlaps.begin)[hop.packet]
+            row = np.repeat(np.arange(len(hop)), count)
+            within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+            packet = hop.packet[row]
+            lane, other = hop.lane[packet], overlaps.sender[overlaps.begin[packet] + within]
+            walls = self._walls_db(hop, spot[lane, other], spot[lane, hop.receiver[row]])
         total = np.empty(len(hop))
         _kernels.interference(
-            hop.lane, hop.packet, hop.receiver, *overlaps, draw.packet, level.spot, level.shadow, self._near_mw,
-            self.reference_m, self.exponent, self.fades, total,
+            hop.lane, hop.packet, hop.receiver, *overlaps, walls, draw.packet, spot, shadow,
+            self.tx_dbm - self.near_db, self.reference_m, self.exponent, self.fades, total,
         )  # fmt: skip
         return total if found is None else total + found
 
 
-WAVES = 14
-"""Plane waves at each end in Clarke's model. With Gaussian weights the channel's marginal law and its correlation over
-displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² as long as one end
-moves, up to about 1.5 wavelengths, and off by up to 0.06 when both do."""
+def _spots(hop: Hop) -> Doubles:
+    """Where nodes are, float64 [L, N, 2], metres."""
+    return np.ascontiguousarray(known(hop.around.position), np.float64)
+
+
+WAVES = 16
+"""Plane waves at each end in Clarke's model, a power of two. With Gaussian weights the channel's marginal law and its
+correlation over displacement, J₀ at each end, are exact for any number of them. The correlation of power is J₀² up to
+two wavelengths when one end moves, and 1/16 on average farther off; when both do, it is too high by up to 0.07."""
 _NEEDED: dict[tuple[str, str, float, int, int], float] = {}

@@ -43,6 +43,23 @@ def bit_error_rate(snr: ArrayLike, modulation: str) -> Doubles:
     return np.asarray(sum(w * erfc(np.sqrt(c * gamma)) for w, c in zip(*error_terms(modulation), strict=True)))
 
 
+STEP = 2.0**-10
+"""Of `error_curve`."""
+
+
+@cache
+def error_curve(modulation: str) -> tuple[Doubles, float]:
+    """`bit_error_rate` over x = √(scale γ) = 0, STEP, 2 STEP, …, up to where it vanishes, and the scale.
+
+    Interpolated linearly it is within 4e-5 of the exact rate, relatively, wherever that is above 1e-17.
+    """
+    scale = min(error_terms(modulation)[1])
+    x = STEP * np.arange(int(6.5 / STEP) + 1)
+    curve = bit_error_rate(x**2 / scale, modulation)
+    curve[-1] = 0.0
+    return curve, scale
+
+
 def rayleigh_bit_error_rate(snr: ArrayLike, modulation: str) -> Doubles:
     """Averaged over Rayleigh fading of mean ``snr``: Σ w (1 − √(c γ̄ / (1 + c γ̄))).
 

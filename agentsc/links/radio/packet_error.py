@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from agentsc.links.radio.modulation import bit_error_rate
+from agentsc.links.radio.modulation import STEP, bit_error_rate, error_curve
 
 Doubles = NDArray[np.float64]
 TABLE_COLUMNS = ("snr_db", "per")
@@ -29,9 +29,26 @@ def uncoded(rate: ArrayLike, bits: ArrayLike) -> Doubles:
     return np.asarray(-np.expm1(np.asarray(bits) * np.log1p(-each)))
 
 
+def uncoded_spread(snr: Doubles, modulation: str, bits: ArrayLike) -> Doubles:
+    """1 − Π (1 − BER_s)^(L / S): as many bits on every subcarrier of [N, S]."""
+    if snr.shape[1] == 1:
+        return uncoded(bit_error_rate(snr[:, 0], modulation), bits)
+    curve, scale = error_curve(modulation)
+    return np.asarray(-np.expm1(np.asarray(bits) * -_spread(snr, -np.log1p(-curve), scale)))
+
+
 def mean_bit_error_rate(snr: Doubles, modulation: str) -> Doubles:
     """BER [N] of packets spread over subcarriers [N, S]."""
-    return np.asarray(bit_error_rate(snr, modulation).mean(-1))
+    return bit_error_rate(snr[:, 0], modulation) if snr.shape[1] == 1 else _spread(snr, *error_curve(modulation))
+
+
+def _spread(snr: Doubles, curve: Doubles, scale: float) -> Doubles:
+    """Mean [N] over subcarriers [N, S] of a curve over √(scale γ)."""
+    from agentsc.links.radio import _kernels
+
+    mean = np.empty(len(snr))
+    _kernels.mean_on_curve(np.ascontiguousarray(snr), curve, scale, STEP, mean)
+    return mean
 
 
 def capacity(snr: ArrayLike) -> Doubles:
@@ -45,6 +62,17 @@ def dispersion(snr: ArrayLike) -> Doubles:
     return np.asarray(gamma * (gamma + 2.0) / (gamma + 1.0) ** 2 * np.log2(np.e) ** 2)
 
 
+def mean_capacity(snr: Doubles) -> tuple[Doubles, Doubles]:
+    """Capacity and dispersion [N] of packets spread over subcarriers [N, S]."""
+    if snr.shape[1] == 1:
+        return capacity(snr[:, 0]), dispersion(snr[:, 0])
+    from agentsc.links.radio import _kernels
+
+    middle, spread = np.empty(len(snr)), np.empty(len(snr))
+    _kernels.mean_capacity(np.ascontiguousarray(snr), middle, spread)
+    return middle, spread * np.log2(np.e) ** 2
+
+
 def finite_blocklength(snr: Doubles, bits: ArrayLike, efficiency: float) -> Doubles:
     """Packet error of the best code of that length, by the normal approximation Q((n C − k + ½ log2 n) / √(n V)).
 
@@ -55,13 +83,14 @@ def finite_blocklength(snr: Doubles, bits: ArrayLike, efficiency: float) -> Doub
     Transactions on Information Theory 56 (2010), eq. 296; over parallel channels: Y. Polyanskiy, Channel coding, 2010.
     """
     count = np.asarray(bits, np.float64) / efficiency
-    middle, spread = capacity(snr).mean(-1), np.maximum(dispersion(snr).mean(-1), 1e-300)
+    middle, spread = mean_capacity(snr)
+    spread = np.maximum(spread, 1e-300)
     return np.asarray(ndtr(-(count * middle - np.asarray(bits) + 0.5 * np.log2(count)) / np.sqrt(count * spread)))
 
 
 def effective_snr(snr: Doubles) -> Doubles:
     """The flat γ [N] of the same mean capacity as [N, S]."""
-    return np.asarray(snr[:, 0] if snr.shape[1] == 1 else np.exp2(capacity(snr).mean(-1)) - 1.0)
+    return np.asarray(snr[:, 0] if snr.shape[1] == 1 else np.exp2(mean_capacity(snr)[0]) - 1.0)
 
 
 class Curve(NamedTuple):
@@ -73,13 +102,17 @@ class Curve(NamedTuple):
 
 
 def tabulated(curve: Curve, snr: Doubles, bits: ArrayLike) -> Doubles:
-    """Packet error from a curve, interpolated in log PER over dB; 1 below the table, its last value above.
+    """Packet error from a curve, interpolated in log PER over dB; 1 below the table, on its last slope above.
+
+    A curve that ends in two equal rows has a floor.
 
     Packets of other lengths than the curve's count as that many independent pieces: 1 − (1 − PER)^(L / L₀).
     """
     level = 10.0 * np.log10(np.maximum(snr, 1e-30))
     known = np.log(np.maximum(curve.per, 1e-12))
-    error = np.exp(np.interp(level, curve.snr_db, known))
+    slope = min((known[-1] - known[-2]) / (curve.snr_db[-1] - curve.snr_db[-2]), 0.0)
+    beyond = slope * np.maximum(level - curve.snr_db[-1], 0.0)
+    error = np.exp(np.interp(level, curve.snr_db, known) + beyond)
     error = np.where(level < curve.snr_db[0], 1.0, error)
     if not curve.bits:
         return np.asarray(error)
