@@ -78,6 +78,10 @@ def test_a_lane_does_not_notice_the_others(scenario: str) -> None:
         assert alone.age_sum[0] == pytest.approx(together.age_sum[lane])
 
 
+def test_without_a_link_that_parts_agents_no_graph_is_measured(log: RunLog) -> None:
+    assert log.graph == {} and not any(name.startswith("graph_") for name in lane_rows(log)[0])
+
+
 def test_the_books_of_a_lane_are_closed_when_it_ends() -> None:
     """Whatever was in flight then stays in flight, and nobody relays it, however long other lanes go on."""
     link = "graph:kind=line+relay:hops=9+delay:ms=250"
@@ -94,6 +98,9 @@ def test_the_books_of_a_lane_are_closed_when_it_ends() -> None:
         }
     radio = together.radio
     assert radio["in_flight"][first] > 0
+    for row in lane_rows(together):
+        assert row["graph_connected"] == 1.0 and row["graph_diameter"] == 3.0 and row["graph_mean_degree"] == 1.5
+        assert row["graph_algebraic_connectivity"] == pytest.approx(2 - 2 * np.cos(np.pi / 4))
     whole = together.decisions + radio["duplicated"] + radio["relayed"]
     np.testing.assert_array_equal(whole, radio["delivered"] + together.lost + radio["in_flight"])
 
