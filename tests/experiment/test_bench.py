@@ -63,9 +63,9 @@ def test_a_benchmark_leaves_rows_figures_tables_and_a_report(undisturbed: Path) 
     cells = pl.read_parquet(undisturbed / "aggregates.parquet")
     assert len(cells) == 8 and (cells["success_rate_n"] == 4).all()
     assert {path.suffix for path in (undisturbed / "figures").iterdir()} == {".png", ".svg"}
-    assert len(list((undisturbed / "tables").iterdir())) == 3
+    assert len(list((undisturbed / "tables").iterdir())) == 4
     page = (undisturbed / "report.html").read_text()
-    assert page.count("<svg") == 4 and "does it work?" in page
+    assert page.count("<svg") == 5 and "does it work?" in page
     fetched = r"""(src|href)\s*=\s*["']?(https?:)?//|url\(\s*["']?https?:|@import"""
     assert not re.search(fetched, page), "needs a network"
     assert "do not simulate" in page and "agentsc bench suite --seeds 4" in page
