@@ -150,9 +150,9 @@ def summary(rows: list[Row], flown: list[Flight], radio: dict[str, float]) -> st
         *(f"| {r.damage} | {r.packet} | {r.packets:,} | {r.packets * r.miss_rate:.4g} | {r.accepted:,} | "
           f"{r.p_value:.2f} |" for r in rows), "",
         "## Into a fleet", "",
-        f"`intent` around random plans, {LANES} lanes of {AGENTS} agents, {TICKS} ticks, over a rough radio. Decoded are "
-        "packets whose checksum holds; everything else has to be refused, and is counted. Exposed are lanes in which "
-        "a damaged packet was decoded.", "",
+        f"`intent` around random plans, {LANES} lanes of {AGENTS} agents, {TICKS} ticks, over a rough radio. "
+        "Decoded are packets whose checksum holds; everything else has to be refused, and is counted. Exposed are "
+        "lanes in which a damaged packet was decoded.", "",
         "| damage | packets | decoded | refused | commits | lanes exposed | lanes with a contact | "
         "of them not exposed |", "|---|---|---|---|---|---|---|---|",
         *(f"| {f.damage} | {f.packets:,} | {f.decoded:,} | {f.refused:,} | {f.commits:,} | {f.exposed} of {f.lanes} | "
