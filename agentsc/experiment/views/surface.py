@@ -73,8 +73,9 @@ class SurfaceView(View):
                 for (row, column), value in np.ndenumerate(grid):
                     if np.isfinite(value):
                         ink = "black" if scale(value) > 0.55 else "white"
-                        axis.text(column, row + 0.05, brief(value), ha="center", va="bottom", color=ink, fontsize=7)
                         interval = written.get((row, column), "")
+                        at, align = (row + 0.05, "bottom") if interval else (row, "center")
+                        axis.text(column, at, brief(value), ha="center", va=align, color=ink, fontsize=7)
                         axis.text(column, row, interval, ha="center", va="top", color=ink, fontsize=5.5)
             figure.colorbar(image, ax=axes, label=self.label(self.metric), shrink=0.8)
         n = ""
