@@ -42,14 +42,15 @@ class SurfaceView(View):
         factor = self.factor(self.metric)
         for title, part in parts:
             grid = np.full((len(upwards), len(across)), np.nan)
-            written = np.full(grid.shape, "", object)
+            written: dict[tuple[int, int], str] = {}
             for (x, y), rows in part.groups([self.x, self.y]).items():
                 metric = measured(rows, [self.metric])[self.metric]
                 if metric["mean"] is not None:
                     place = upwards.index(y), across.index(x)
                     grid[place] = metric["mean"] * factor
                     low, high = metric["ci95"]
-                    written[place] = "" if low is None else f"{brief(low * factor)} – {brief(high * factor)}"
+                    if low is not None:
+                        written[place] = f"{brief(low * factor)} – {brief(high * factor)}"
                     counts.add(int(metric["n"]))
                 panel = [Entry(title, title)] if title else []
                 lines.append([*panel, text(y), text(x), shown(metric, factor)])
@@ -72,9 +73,10 @@ class SurfaceView(View):
                 for (row, column), value in np.ndenumerate(grid):
                     if np.isfinite(value):
                         ink = "black" if scale(value) > 0.55 else "white"
-                        below = str(written[row, column])
-                        axis.text(column, row + 0.05, brief(value), ha="center", va="bottom", color=ink, fontsize=7)
-                        axis.text(column, row, below, ha="center", va="top", color=ink, fontsize=5.5)
+                        interval = written.get((row, column), "")
+                        at, align = (row + 0.05, "bottom") if interval else (row, "center")
+                        axis.text(column, at, brief(value), ha="center", va=align, color=ink, fontsize=7)
+                        axis.text(column, row, interval, ha="center", va="top", color=ink, fontsize=5.5)
             figure.colorbar(image, ax=axes, label=self.label(self.metric), shrink=0.8)
         n = ""
         if counts:
