@@ -68,8 +68,9 @@ def test_the_load_is_what_it_says(rounds: list[list[list[Any]]]) -> None:
 
 def test_flops_are_those_of_the_layers(rounds: list[list[list[Any]]]) -> None:
     maps = [r for r in flat(rounds[0]) if r.model == "maps"]
-    found = limit(SMALL, core_load.build_core(SMALL), maps)
-    core_rows = max(sum(len(r.keys) for r in maps), 8)  # the core fills small batches up
+    core = core_load.build_core(SMALL)
+    found = limit(SMALL, core, maps)
+    core_rows = max(sum(len(r.keys) for r in maps), core.models["maps"].smallest)  # small batches are filled up
     products = 7 * 24 + 24 * 24 + 24 * 6
     assert found["flop"] == core_load.MAP_STEPS * core_rows * 2 * 9 * 16 * 16 * products
     assert (
