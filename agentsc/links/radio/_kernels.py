@@ -224,18 +224,25 @@ def shadow_field(key: Any, spot: Any, correlation_m: Any, waves: Any, field: Any
             field[own, other] = total
 
 
+@helper
+def _shadowed(both: Any, gap: Any, correlation_m: Any) -> Any:
+    """A pair's shadowing from the sum of its ends', of the same deviation however near, and so correlated, they are."""
+    return both / np.sqrt(1.0 + np.exp(-gap / correlation_m)) if both != 0.0 else 0.0
+
+
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3),
-    array("float64", 2), types.float64, types.float64, types.float64, result("float64", 1), result("float64", 1),
+    array("float64", 2), types.float64, types.float64, types.float64, types.float64, result("float64", 1),
+    result("float64", 1),
 )  # fmt: skip
 def strengths(
-    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, near_dbm: Any, reference_m: Any,
-    exponent: Any, power: Any, distance: Any,
+    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, correlation_m: Any, near_dbm: Any,
+    reference_m: Any, exponent: Any, power: Any, distance: Any,
 ) -> None:  # fmt: skip
     """Received ``power``, milliwatts, and ``distance``, metres, [N] each: the budget without obstacles.
 
     Args:
-        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum.
+        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. shadow: [L, N], dB, of each node; see `_shadowed`.
         near_dbm: received at the reference distance.
     """
     for n in range(packet.shape[0]):
@@ -243,25 +250,25 @@ def strengths(
         own, other = lane[k], sender[k]
         dx, dy = spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1]
         distance[n] = np.sqrt(dx * dx + dy * dy)
-        beyond = np.log(max(distance[n] / reference_m, 1.0))
-        power[n] = np.exp(_DECIBEL * (near_dbm - shadow[own, other] - shadow[own, who]) - exponent * beyond)
+        level = near_dbm - _shadowed(shadow[own, other] + shadow[own, who], distance[n], correlation_m)
+        power[n] = np.exp(_DECIBEL * level - exponent * np.log(max(distance[n] / reference_m, 1.0)))
 
 
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int64", 1), array("int32", 1), array("float64", 1),
     array("float64", 1), array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64,
-    types.float64, types.boolean, result("float64", 1),
+    types.float64, types.float64, types.boolean, result("float64", 1),
 )  # fmt: skip
 def interference(
     lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, walls: Any, key: Any, spot: Any,
-    shadow: Any, near_dbm: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
+    shadow: Any, correlation_m: Any, near_dbm: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
 ) -> None:  # fmt: skip
     """Power [N], milliwatts, that reaches receivers from others on the air.
 
     Args:
         lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. walls: dB of each receiver and other, in
             their order, the receiver itself included; empty without obstacles. key: [N], random bits.
-        spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum. near_dbm … exponent: the budget.
+        spot: [L, N, 2]. shadow: [L, N], dB, of each node; see `_shadowed`. near_dbm … exponent: the budget.
         fades: interferers fade by Rayleigh, independently.
     """
     at = 0
@@ -274,7 +281,7 @@ def interference(
             if other == who:
                 continue
             gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
-            level = near_dbm - shadow[own, other] - shadow[own, who]
+            level = near_dbm - _shadowed(shadow[own, other] + shadow[own, who], gap, correlation_m)
             if walls.shape[0]:
                 level -= walls[at - 1]
             power = np.exp(_DECIBEL * level - exponent * np.log(max(gap / reference_m, 1.0)))
