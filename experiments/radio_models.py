@@ -25,14 +25,16 @@ from agentsc.links.medium import Medium, Packets
 from agentsc.links.packets import Held
 from agentsc.links.radio.analog import AnalogChannel
 from agentsc.links.radio.budget import shadow_field
+from agentsc.links.radio.link import LADDER
 from agentsc.links.radio.modulation import BITS, bit_error_rate, demodulate, modulate, rayleigh_bit_error_rate
-from agentsc.links.radio.packet_error import finite_blocklength, uncoded
+from agentsc.links.radio.packet_error import SHIPPED, finite_blocklength, read_curves, uncoded
 from envs import keyed
 
 HERE = Path(__file__).parent
 LANES, AGENTS = 300, 6
 THRESHOLDS_DB = (-2.0, 3.0, 6.0, 8.0)
 LEVELS_DB = {"bpsk": (0.0, 4.0, 7.0), "qpsk": (3.0, 7.0, 10.0), "16qam": (8.0, 13.0, 16.0), "64qam": (12.0, 18.0, 22.0)}
+ADAPTIVE_DB = (4.0, 8.0, 12.0, 16.0, 20.0)
 DISTANCES = (0.05, 0.1, 0.2, 0.3, 0.45)
 LENGTH = 64
 """Bits of a packet."""
@@ -45,13 +47,14 @@ def ratio_of(level_db: float) -> float:
 
 def losses(
     link: str, rounds: int = 40, lanes: int = LANES, agents: int = AGENTS, places: NDArray | None = None,
-    speaks: NDArray | None = None,
+    speaks: NDArray | None = None, bits: int = LENGTH,
 ) -> Medium:  # fmt: skip
     """A medium after everybody, or those marked in [A], spoke every round, and after everything has landed."""
     medium = Medium(link, 11, range(lanes), agents, ROUND_S)
     marked = np.ones((lanes, agents), bool) if speaks is None else np.tile(speaks, (lanes, 1))
     spots = None if places is None else np.tile(places.astype(np.float32), (lanes, 1, 1))
     packets, nobody = spoken(marked), spoken(np.zeros((lanes, agents), bool))
+    packets = packets._replace(bits=np.full_like(packets.bits, bits))
     for clock in range(rounds):
         medium.deliver(clock)
         medium.transmit(packets, clock, spots)
@@ -116,6 +119,99 @@ def bits() -> Iterator[Row]:
                 wrong = demodulate(found.symbols / found.gain, modulation) != sent
                 expected = float(closed(ratio_of(level), modulation))
                 yield row(f"{channel} {modulation}", "bit error rate", level, wrong.mean(1), expected, wrong.size)
+
+
+def budget_db(power_dbm: float, metres: float) -> float:
+    """E_s/N_0 at 2.4 GHz, 1 MHz, a noise figure of 7 dB and exponent 2.5 beyond 1 m."""
+    loss = 20.0 * math.log10(4.0 * math.pi * 2.4e9 / 299_792_458.0) + 25.0 * math.log10(metres)
+    return power_dbm - loss - (-174.0 + 60.0 + 7.0)
+
+
+def budgets() -> Iterator[Row]:
+    """Packet error over distance, and outage over log-normal shadowing."""
+    link = "awgn:carrier_ghz=2.4,bandwidth_khz=1000,noise_figure_db=7,exponent=2.5"
+    for metres in (190.0, 210.0, 240.0):
+        places = np.array([[0.0, 0.0], [0.6 * metres, 0.8 * metres]])
+        medium = losses(f"{link},tx_dbm=0", rounds=100, agents=2, lanes=1000, places=places)
+        error = float(uncoded(bit_error_rate(ratio_of(budget_db(0.0, metres)), "qpsk"), LENGTH))
+        yield lost("budget", "packet error", metres, medium, error)
+    for metres in (10.0, 20.0, 50.0):
+        places = np.array([[0.0, 0.0], [0.6 * metres, 0.8 * metres]])
+        shadowed = f"{link},tx_dbm=-30,shadowing_db=6,decoding=threshold,threshold_db=0"
+        # The shadow is the same in both directions; lanes are what is independent.
+        medium = losses(shadowed, rounds=1, agents=2, lanes=60_000, places=places)
+        yield lost("shadowing", "outage", metres, medium, float(stats.norm.cdf(-budget_db(-30.0, metres) / 6.0)))
+
+
+def parallel(level: float, carriers: int) -> float:
+    """Error of uncoded packets spread over independent Rayleigh subcarriers, 1 − (E (1 − BER)^(L/S))^S."""
+
+    def survives(x: float) -> float:
+        return float((1.0 - bit_error_rate(ratio_of(level) * x, "qpsk")) ** (LENGTH / carriers) * math.exp(-x))
+
+    return float(1.0 - integrate.quad(survives, 0, 40, limit=400)[0] ** carriers)
+
+
+def multipath() -> Iterator[Row]:
+    """OFDM with as many equal taps as subcarriers, which then fade independently."""
+    carriers = 8
+    for level in (10.0, 15.0, 20.0):
+        medium = losses(f"ofdm:snr_db={level},taps={carriers},decay=1e9,subcarriers={carriers}")
+        yield lost("ofdm", "packet error", level, medium, parallel(level, carriers))
+
+
+def tables() -> Iterator[Row]:
+    """Packets of the length of a table's, on its rows; of half that length, between two rows."""
+    curve = read_curves(SHIPPED)[LADDER.index(("qpsk", 1 / 2))]
+    rows = [int(np.searchsorted(curve.snr_db, at)) for at in (0.5, 1.5, 2.0)]
+    for at in rows:
+        level, per = float(curve.snr_db[at]), float(curve.per[at])
+        medium = losses(f"awgn:snr_db={level},decoding=table", bits=curve.bits)
+        yield lost("table qpsk 1/2", "packet error", level, medium, per)
+    between = math.sqrt(curve.per[rows[1]] * curve.per[rows[2]])
+    medium = losses("awgn:snr_db=1.75,decoding=table", bits=curve.bits // 2)
+    yield lost("table qpsk 1/2, half as long", "packet error", 1.75, medium, 1.0 - math.sqrt(1.0 - between))
+
+
+def adaptive_losses(level: float, rounds: int) -> list[float]:
+    """Packet error of every round of two adaptive radios in Rayleigh fading: a chain of the modes of both.
+
+    A radio's mode follows from the last packet that it heard. With p(m, n) the probability that a packet of mode m is
+    heard, at a strength that allows mode n, a radio changes to n with p(m, n), m being the mode of the other one.
+    """
+    link = parse_link(f"rayleigh:snr_db={level},decoding=finite-blocklength,adaptive=true")[0]
+    needed = np.maximum.accumulate([link.needed_db(mode, LENGTH) for mode in range(len(LADDER))])  # type: ignore[attr-defined]
+    edges = 10.0 ** (0.1 * (needed + link.backoff_db - level))  # type: ignore[attr-defined]
+    edges[0] = 0.0  # the most robust mode, however weak
+    # The midpoint rule in what is uniform, e^(−gain).
+    gain = -np.log((np.arange(200_000) + 0.5) / 200_000)
+    allows = np.searchsorted(edges, gain, side="right") - 1
+    heard = np.empty((len(LADDER), len(LADDER)))
+    for mode, (name, rate) in enumerate(LADDER):
+        lost_at = finite_blocklength(ratio_of(level) * gain[:, None], np.full(len(gain), LENGTH), BITS[name] * rate)
+        heard[mode] = np.bincount(allows, weights=1.0 - lost_at, minlength=len(LADDER)) / len(gain)
+    gone = 1.0 - heard.sum(1)
+    law, found = np.zeros((len(LADDER), len(LADDER))), []
+    law[0, 0] = 1.0
+    for _ in range(rounds):
+        found.append(float((law * 0.5 * (gone[:, None] + gone)).sum()))
+        moved = np.zeros_like(law)
+        for one, other in np.ndindex(*law.shape):
+            first, second = heard[other].copy(), heard[one].copy()
+            first[one] += gone[other]
+            second[other] += gone[one]
+            moved += law[one, other] * np.outer(first, second)
+        law = moved
+    return found
+
+
+def adaptive() -> Iterator[Row]:
+    """Two radios that send as fast as what they heard last allows."""
+    rounds = 60
+    for level in ADAPTIVE_DB:
+        spec = f"rayleigh:snr_db={level},decoding=finite-blocklength,adaptive=true"
+        medium = losses(spec, rounds=rounds, lanes=2000, agents=2)
+        yield lost("adaptive rate", "packet error", level, medium, float(np.mean(adaptive_losses(level, rounds))))
 
 
 def wrong_bits() -> Iterator[Row]:
@@ -189,8 +285,8 @@ def interference() -> Iterator[Row]:
 
 
 MEASUREMENTS: dict[str, Callable[[], Iterator[Row]]] = {
-    "outages": outages, "packets": packets, "bits": bits, "wrong bits": wrong_bits, "moving": moving,
-    "interference": interference,
+    "outages": outages, "packets": packets, "bits": bits, "budgets": budgets, "multipath": multipath, "tables": tables,
+    "adaptive": adaptive, "wrong bits": wrong_bits, "moving": moving, "interference": interference,
 }  # fmt: skip
 
 
@@ -201,8 +297,7 @@ def draw(rows: list[Row], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 4, figsize=(17, 8), constrained_layout=True)
-    axes[1, 3].set_visible(False)
+    figure, axes = plt.subplots(3, 4, figsize=(17, 12), constrained_layout=True)
 
     def points(axis: plt.Axes, chosen: list[Row], label: str, colour: str) -> None:
         errors = [Z99 * r.standard_error for r in chosen]
@@ -261,6 +356,40 @@ def draw(rows: list[Row], path: Path) -> None:
         points(axis, pick(f"awgn {name}", "packet error"), name, colour)
     finish(axis, f"uncoded packets of {LENGTH} bits", "E_s/N_0, dB", "share lost")
     axis = axes[1, 2]
+    metres = np.linspace(150, 300, 100)
+    curve = [uncoded(bit_error_rate(ratio_of(budget_db(0.0, d)), "qpsk"), LENGTH) for d in metres]
+    axis.plot(metres, curve, "C0-", lw=1)
+    points(axis, pick("budget", "packet error"), "0 dBm, 2.4 GHz, exponent 2.5", "C0")
+    finish(axis, f"uncoded qpsk packets of {LENGTH} bits over distance", "m", "share lost")
+    axis = axes[1, 3]
+    metres = np.geomspace(5, 100, 100)
+    axis.plot(metres, [stats.norm.cdf(-budget_db(-30.0, d) / 6.0) for d in metres], "C0-", lw=1)
+    points(axis, pick("shadowing", "outage"), "−30 dBm, shadowing of 6 dB", "C0")
+    axis.set_xscale("log")
+    finish(axis, "outage at a threshold of 0 dB over distance", "m", "share lost")
+    axis = axes[2, 0]
+    level = np.linspace(6, 24, 60)
+    axis.plot(level, [parallel(x, 8) for x in level], "C0-", lw=1)
+    points(axis, pick("ofdm", "packet error"), "8 independent subcarriers", "C0")
+    axis.set_yscale("log")
+    finish(axis, f"OFDM, uncoded qpsk packets of {LENGTH} bits", "mean E_s/N_0, dB", "share lost")
+    axis = axes[2, 1]
+    for mode, curve in read_curves(SHIPPED).items():
+        name, rate = LADDER[mode]
+        level = np.arange(curve.snr_db[0], curve.snr_db[-1], 0.1)
+        bound = finite_blocklength(10.0 ** (0.1 * level[:, None]), np.full(len(level), curve.bits), BITS[name] * rate)
+        axis.plot(level, bound, ":", color=f"C{mode}", lw=1)
+        axis.plot(curve.snr_db, curve.per, "-", color=f"C{mode}", lw=1, label=f"{name} {rate:.2g}")
+    points(axis, pick("table qpsk 1/2", "packet error"), "measured", "C1")
+    axis.set_yscale("log")
+    axis.set_ylim(1e-4, 1.5)
+    finish(axis, "5G LDPC, 144 bits (dotted: finite-blocklength bound)", "E_s/N_0, dB", "share lost")
+    axis = axes[2, 2]
+    level = np.linspace(2, 22, 21)
+    axis.plot(level, [np.mean(adaptive_losses(x, 60)) for x in level], "C0-", lw=1)
+    points(axis, pick("adaptive rate", "packet error"), "two radios in Rayleigh fading", "C0")
+    finish(axis, "adaptive rate", "mean E_s/N_0, dB", "share lost")
+    axis = axes[2, 3]
     size = np.sort([r.z for r in rows])
     at = stats.norm.ppf((np.arange(len(size)) + 0.5) / len(size))
     axis.plot([-3, 3], [-3, 3], "k-", lw=1, label="normal")

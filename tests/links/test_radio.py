@@ -122,7 +122,8 @@ def test_interference_adds_up_as_in_an_array_expression(extra: str) -> None:
             if other != who:
                 begin, end = spots[lane, other], spots[lane, who]
                 loss = log_distance_db(np.linalg.norm(begin - end), link.near_db, 1.0, 3.0)
-                loss = loss + shadow[lane, other] + shadow[lane, who]
+                both = shadow[lane, other] + shadow[lane, who]
+                loss = loss + both / np.sqrt(1.0 + np.exp(-np.linalg.norm(begin - end) / 10.0))
                 loss += link.obstacle_db_per_m * segment_inside(obstacles, begin, end)
                 power += share * 10.0 ** (0.1 * (0.0 - loss))
         wanted.append(power)
@@ -151,7 +152,8 @@ def test_compiled_strengths_are_the_budget() -> None:
     power, noise, delay = link._levels(hop, shadow)
     lane, sender = hop.lane[hop.packet], hop.sender[hop.packet]
     loss = log_distance_db(hop.distance_m, float(free_space_db(1.0, 2.4e9)), 1.0, 3.0)
-    level = -loss - shadow[lane, sender] - shadow[lane, hop.receiver]
+    both = shadow[lane, sender] + shadow[lane, hop.receiver]
+    level = -loss - both / np.sqrt(1.0 + np.exp(-hop.distance_m / 10.0))
     np.testing.assert_allclose(10 * np.log10(power), level, atol=1e-9)
     assert 10 * np.log10(noise) == pytest.approx(noise_dbm(1e6, 7.0))
     np.testing.assert_allclose(delay, hop.distance_m / 299_792_458.0 + 72 / 2e6)

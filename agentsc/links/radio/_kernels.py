@@ -73,25 +73,16 @@ def _turned(turns: Any) -> Any:
 
 
 @helper
-def _gaussians(word: Any, real: Any, imag: Any, spare: Any) -> None:
-    """Radii and angles, in turns, of complex Gaussians of variance 1, [M] each, from [M] words of random bits."""
-    bits = real.view(np.int64)
-    for m in range(word.shape[0]):
-        real[m] = (np.float64(np.int64(word[m] >> _S32)) + 0.5) * _UNIT
-        imag[m] = np.float64(np.int64(word[m] & _LOW)) * _UNIT
-    for m in range(word.shape[0]):
-        spare[m] = np.float64((bits[m] >> _EXPONENT) - 1022)
-        bits[m] = (bits[m] & _MANTISSA) | _IN_HALF
-    for m in range(word.shape[0]):
-        # log(2ᵉ x) = e log 2 + 2 artanh((x − 1) / (x + 1)), x near 1.
-        large = real[m] > 0.7071067811865476
-        x = real[m] if large else 2.0 * real[m]
-        z = (x - 1.0) / (x + 1.0)
-        s = z * z
-        series = 1.0 / 7.0 + s * (1.0 / 9.0 + s * (1.0 / 11.0 + s * (1.0 / 13.0 + s * (1.0 / 15.0))))
-        series = 1.0 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * series))
-        power = spare[m] if large else spare[m] - 1.0
-        real[m] = np.sqrt(-(power * _LN2 + 2.0 * z * series))
+def _radius(part: Any, power: Any) -> Any:
+    """√(−log(2ᵖ x)) for x in [½, 1): by log x = 2 artanh((x − 1) / (x + 1)), x near 1."""
+    large = part > 0.7071067811865476
+    x = part if large else 2.0 * part
+    power = power if large else power - 1.0
+    z = (x - 1.0) / (x + 1.0)
+    s = z * z
+    series = 1.0 / 7.0 + s * (1.0 / 9.0 + s * (1.0 / 11.0 + s * (1.0 / 13.0 + s * (1.0 / 15.0))))
+    series = 1.0 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * series))
+    return np.sqrt(-(power * _LN2 + 2.0 * z * series))
 
 
 @kernel(array("uint64", 1), types.float64, result("float64", 1))
@@ -123,7 +114,8 @@ def clarke(
             shuffled.
     """
     line, spread = np.sqrt(k / (k + 1.0)), np.sqrt(1.0 / (k + 1.0) / waves)
-    radius, turns, spare, word = np.empty(waves), np.empty(waves), np.empty(waves), np.empty(waves, np.uint64)
+    radius, turns, spare = np.empty(waves), np.empty(waves), np.empty(waves)
+    bits = radius.view(np.int64)
     out_0, out_1, back_0, back_1 = np.empty(waves), np.empty(waves), np.empty(waves), np.empty(waves)
     for m in range(waves):
         out_0[m], out_1[m] = _turned(m / waves)
@@ -146,13 +138,17 @@ def clarke(
         cosine, sine = offset_0[at], offset_1[at]
         y0, y1 = y0 * cosine + y1 * sine, y1 * cosine - y0 * sine
         for m in range(waves):
-            word[m] = _mix(key, np.uint64(m) + _TWO)
-        _gaussians(word, radius, turns, spare)
+            random = _mix(key, np.uint64(m) + _TWO)
+            radius[m] = (np.float64(np.int64(random >> _S32)) + 0.5) * _UNIT
+            angle = np.float64(np.int64(random & _LOW)) * _UNIT
+            turns[m] = angle + x0 * out_0[m] + x1 * out_1[m] + y0 * back_0[m] + y1 * back_1[m]
         for m in range(waves):
-            turns[m] += x0 * out_0[m] + x1 * out_1[m] + y0 * back_0[m] + y1 * back_1[m]
+            spare[m] = np.float64((bits[m] >> _EXPONENT) - 1022)
+            bits[m] = (bits[m] & _MANTISSA) | _IN_HALF
         for m in range(waves):
+            size = _radius(radius[m], spare[m])
             cosine, sine = _turned(turns[m])
-            spare[m], turns[m] = radius[m] * cosine, radius[m] * sine
+            spare[m], turns[m] = size * cosine, size * sine
         left = waves
         while left > 1:  # adds up the second half to the first, again and again
             left //= 2
@@ -176,25 +172,34 @@ def multipath_gain(key: Any, power: Any, gain: Any) -> None:
     for tap in range(taps):
         for s in range(carriers):
             cosine[tap, s], sine[tap, s] = _turned((s * tap % carriers) / carriers)
-    real, imag, spare, word = np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS, np.uint64)
+    radius, turns, power_of_2 = np.empty(_ROWS), np.empty(_ROWS), np.empty(_ROWS)
+    bits = radius.view(np.int64)
+    real, imag = np.empty(carriers), np.empty(carriers)
     taps_real, taps_imag = np.empty((taps, _ROWS)), np.empty((taps, _ROWS))
     for first in range(0, key.shape[0], _ROWS):
         rows = min(_ROWS, key.shape[0] - first)
         for tap in range(taps):
             for r in range(rows):
-                word[r] = _mix(key[first + r], np.uint64(tap) + _ONE)
-            _gaussians(word, real, imag, spare)
-            size = np.sqrt(power[tap])
-            for r in range(_ROWS):
-                x, y = _turned(imag[r])
-                taps_real[tap, r], taps_imag[tap, r] = size * real[r] * x, size * real[r] * y
+                random = _mix(key[first + r], np.uint64(tap) + _ONE)
+                radius[r] = (np.float64(np.int64(random >> _S32)) + 0.5) * _UNIT
+                turns[r] = np.float64(np.int64(random & _LOW)) * _UNIT
+            for r in range(rows):
+                power_of_2[r] = np.float64((bits[r] >> _EXPONENT) - 1022)
+                bits[r] = (bits[r] & _MANTISSA) | _IN_HALF
+            mean = np.sqrt(power[tap])
+            for r in range(rows):
+                size = mean * _radius(radius[r], power_of_2[r])
+                x, y = _turned(turns[r])
+                taps_real[tap, r], taps_imag[tap, r] = size * x, size * y
         for r in range(rows):
+            real[:], imag[:] = 0.0, 0.0
+            for tap in range(taps):
+                x, y = taps_real[tap, r], taps_imag[tap, r]
+                for s in range(carriers):
+                    real[s] += x * cosine[tap, s] + y * sine[tap, s]
+                    imag[s] += y * cosine[tap, s] - x * sine[tap, s]
             for s in range(carriers):
-                x, y = 0.0, 0.0
-                for tap in range(taps):
-                    x += taps_real[tap, r] * cosine[tap, s] + taps_imag[tap, r] * sine[tap, s]
-                    y += taps_imag[tap, r] * cosine[tap, s] - taps_real[tap, r] * sine[tap, s]
-                gain[first + r, s] = x * x + y * y
+                gain[first + r, s] = real[s] * real[s] + imag[s] * imag[s]
 
 
 @kernel(array("uint64", 1), array("float64", 3), types.float64, types.int64, result("float64", 2))
@@ -224,18 +229,25 @@ def shadow_field(key: Any, spot: Any, correlation_m: Any, waves: Any, field: Any
             field[own, other] = total
 
 
+@helper
+def _shadowed(both: Any, gap: Any, correlation_m: Any) -> Any:
+    """A pair's shadowing from the sum of its ends', of the same deviation however near, and so correlated, they are."""
+    return both / np.sqrt(1.0 + np.exp(-gap / correlation_m)) if both != 0.0 else 0.0
+
+
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int32", 1), array("float64", 3),
-    array("float64", 2), types.float64, types.float64, types.float64, result("float64", 1), result("float64", 1),
+    array("float64", 2), types.float64, types.float64, types.float64, types.float64, result("float64", 1),
+    result("float64", 1),
 )  # fmt: skip
 def strengths(
-    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, near_dbm: Any, reference_m: Any,
-    exponent: Any, power: Any, distance: Any,
+    lane: Any, sender: Any, packet: Any, receiver: Any, spot: Any, shadow: Any, correlation_m: Any, near_dbm: Any,
+    reference_m: Any, exponent: Any, power: Any, distance: Any,
 ) -> None:  # fmt: skip
     """Received ``power``, milliwatts, and ``distance``, metres, [N] each: the budget without obstacles.
 
     Args:
-        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum.
+        lane, sender: [K]. packet, receiver: [N]. spot: [L, N, 2]. shadow: [L, N], dB, of each node; see `_shadowed`.
         near_dbm: received at the reference distance.
     """
     for n in range(packet.shape[0]):
@@ -243,25 +255,25 @@ def strengths(
         own, other = lane[k], sender[k]
         dx, dy = spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1]
         distance[n] = np.sqrt(dx * dx + dy * dy)
-        beyond = np.log(max(distance[n] / reference_m, 1.0))
-        power[n] = np.exp(_DECIBEL * (near_dbm - shadow[own, other] - shadow[own, who]) - exponent * beyond)
+        level = near_dbm - _shadowed(shadow[own, other] + shadow[own, who], distance[n], correlation_m)
+        power[n] = np.exp(_DECIBEL * level - exponent * np.log(max(distance[n] / reference_m, 1.0)))
 
 
 @kernel(
     array("int32", 1), array("int32", 1), array("int32", 1), array("int64", 1), array("int32", 1), array("float64", 1),
     array("float64", 1), array("uint64", 1), array("float64", 3), array("float64", 2), types.float64, types.float64,
-    types.float64, types.boolean, result("float64", 1),
+    types.float64, types.float64, types.boolean, result("float64", 1),
 )  # fmt: skip
 def interference(
     lane: Any, packet: Any, receiver: Any, begin: Any, sender: Any, share: Any, walls: Any, key: Any, spot: Any,
-    shadow: Any, near_dbm: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
+    shadow: Any, correlation_m: Any, near_dbm: Any, reference_m: Any, exponent: Any, fades: Any, total: Any,
 ) -> None:  # fmt: skip
     """Power [N], milliwatts, that reaches receivers from others on the air.
 
     Args:
         lane: [K]. packet, receiver: [N]. begin, sender, share: of `Overlaps`. walls: dB of each receiver and other, in
             their order, the receiver itself included; empty without obstacles. key: [N], random bits.
-        spot: [L, N, 2]. shadow: [L, N], dB; a pair's is the sum. near_dbm … exponent: the budget.
+        spot: [L, N, 2]. shadow: [L, N], dB, of each node; see `_shadowed`. near_dbm … exponent: the budget.
         fades: interferers fade by Rayleigh, independently.
     """
     at = 0
@@ -274,7 +286,7 @@ def interference(
             if other == who:
                 continue
             gap = np.hypot(spot[own, other, 0] - spot[own, who, 0], spot[own, other, 1] - spot[own, who, 1])
-            level = near_dbm - shadow[own, other] - shadow[own, who]
+            level = near_dbm - _shadowed(shadow[own, other] + shadow[own, who], gap, correlation_m)
             if walls.shape[0]:
                 level -= walls[at - 1]
             power = np.exp(_DECIBEL * level - exponent * np.log(max(gap / reference_m, 1.0)))

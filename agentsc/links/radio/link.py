@@ -211,8 +211,11 @@ class RadioLink(LinkModel):
         lost = chance < self.packet_error(snr, bits, mode)
         if disturbance is None:
             return Effect({"fading": lost}, delay_s=delay, snr_db=measured)
-        alone = chance < self.packet_error(quiet, bits, mode)
-        return Effect({"interference": lost & ~alone, "fading": lost & alone}, delay_s=delay, snr_db=measured)
+        # What would have been lost without the others, too, is not their fault.
+        alone = lost.copy()
+        rows = np.flatnonzero(lost & (disturbance > 0.0))
+        alone[rows] = chance[rows] < self.packet_error(quiet[rows], bits[rows], mode[rows])
+        return Effect({"interference": lost & ~alone, "fading": alone}, delay_s=delay, snr_db=measured)
 
     def in_touch(self, hop: Hop, draw: Draw) -> Mask | None:
         """Without fading and interference, more than half of all tokens would be decoded."""
@@ -327,8 +330,8 @@ class RadioLink(LinkModel):
 
         power, distance = np.empty(len(hop)), np.empty(len(hop))
         _kernels.strengths(
-            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), shadow, self.tx_dbm - self.near_db,
-            self.reference_m, self.exponent, power, distance,
+            hop.lane, hop.sender, hop.packet, hop.receiver, _spots(hop), shadow, self.shadowing_m,
+            self.tx_dbm - self.near_db, self.reference_m, self.exponent, power, distance,
         )  # fmt: skip
         if self.obstacle_db_per_m and hop.around.obstacles is not None:
             power *= 10.0 ** (-0.1 * self._walls_db(hop, *hop.ends_m))
@@ -348,7 +351,11 @@ class RadioLink(LinkModel):
         return np.minimum(through, self.obstacle_max_db)
 
     def _shadows(self, hop: Hop, draw: Draw) -> Doubles:
-        """Each node's half of shadowing, dB [L, N]; a link's is the sum of its ends', with deviation shadowing_db."""
+        """Each node's part of shadowing, dB [L, N].
+
+        A link's is the sum of its ends' by √(1 + e^(−d / shadowing_m)), since near ones are alike: its deviation is
+        shadowing_db at any distance.
+        """
         if self.tx_dbm is None:
             return np.zeros((1, 1))
         spot = _spots(hop)
@@ -399,7 +406,7 @@ class RadioLink(LinkModel):
             walls = self._walls_db(hop, spot[lane, other], spot[lane, hop.receiver[row]])
         total = np.empty(len(hop))
         _kernels.interference(
-            hop.lane, hop.packet, hop.receiver, *overlaps, walls, draw.packet, spot, shadow,
+            hop.lane, hop.packet, hop.receiver, *overlaps, walls, draw.packet, spot, shadow, self.shadowing_m,
             self.tx_dbm - self.near_db, self.reference_m, self.exponent, self.fades, total,
         )  # fmt: skip
         return total if found is None else total + found
