@@ -121,7 +121,6 @@ class _Run:
         self.graphs = OverTime(world.lanes)
         self.graph_ticks = max(round(1.0 / world.dt), 1)
         self.graphed = self.medium.parts_agents and world.agents <= MOST_AGENTS
-        self.ages: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self.age_sum, self.age_count = np.zeros(lanes), np.zeros(lanes)
 
     def go(self) -> RunLog:

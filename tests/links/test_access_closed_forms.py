@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
+from published import EXPERIMENTS, SIGMAS, script
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-SIGMAS = 4.5
-"""Two-sided 7e-6 for each row, and every draw is keyed, so never flaky."""
-
-
-def script() -> ModuleType:
-    sys.path.insert(0, str(EXPERIMENTS))  # where it finds its neighbour
-    try:
-        spec = importlib.util.spec_from_file_location("access_models", EXPERIMENTS / "access_models.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(EXPERIMENTS))
-
-
-SCRIPT = script()
+SCRIPT = script("access_models")
 CERTAIN = ("airtime, s", "loss")
 """What chance does not touch: airtime, and the loss of radios with slots of their own."""
 

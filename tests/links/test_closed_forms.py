@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
+from published import EXPERIMENTS, SIGMAS, script
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-SIGMAS = 4.5
-"""Two-sided 7e-6 for each row, and every draw is keyed, so never flaky."""
-
-
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("link_models", EXPERIMENTS / "link_models.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = script()
+SCRIPT = script("link_models")
 
 
 @pytest.mark.parametrize("name", list(SCRIPT.MEASUREMENTS))

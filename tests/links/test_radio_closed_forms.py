@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
+from published import EXPERIMENTS, SIGMAS, script
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-SIGMAS = 4.5
-"""Two-sided 7e-6 for each row, and every draw is keyed, so never flaky."""
-
-
-def script() -> ModuleType:
-    sys.path.insert(0, str(EXPERIMENTS))  # where it finds its neighbour
-    try:
-        spec = importlib.util.spec_from_file_location("radio_models", EXPERIMENTS / "radio_models.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(EXPERIMENTS))
-
-
-SCRIPT = script()
+SCRIPT = script("radio_models")
 
 
 @pytest.mark.parametrize("name", list(SCRIPT.MEASUREMENTS))
