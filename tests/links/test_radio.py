@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from traffic import everyone
 
-from agentsc.links import Draw, Held, Hop, Surroundings, parse_link
+from agentsc.links import Draw, Held, Hop, Pairs, Surroundings, parse_link
 from agentsc.links.medium import Medium
 from agentsc.links.parts import Overlaps
 from agentsc.links.presets import PRESETS
@@ -356,3 +356,37 @@ def test_a_block_meets_the_same_whatever_is_sent_beside_it() -> None:
     assert (np.ptp(whole.gain, axis=1) == 0).all() and whole.noise_variance == pytest.approx(10**-0.5)
     with pytest.raises(ConfigError, match="one radio link with snr_db"):
         AnalogChannel("erasure:p=0.1", 3)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        f"rayleigh:{BUDGET},shadowing_db=6,obstacle_db_per_m=3",
+        f"rician:{BUDGET},shadowing_db=6,coherence=motion,decoding=finite-blocklength",
+        f"ofdm:{BUDGET},residual=true",
+    ],
+)
+def test_what_a_packet_meets_does_not_depend_on_rows_or_lanes_beside_it(spec: str) -> None:
+    link = radio(spec)
+    spots = np.random.default_rng(0).uniform(0, 400, (3, 6, 2))
+    obstacles = Obstacles(boxes=np.array([[200.0, 200.0, 60.0, 60.0, 0.0]]))
+    seeds = hash_words(1, np.arange(3))
+    whole = hop_of(spots, obstacles=obstacles)
+    others = ((whole.sender[:, None] + [1, 2]) % 6).astype(np.int32).ravel()
+
+    def effect(hop: Hop, seeds: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, ...]:
+        hop.__dict__["overlaps"] = Overlaps(np.arange(0, len(others) + 1, 2), others, np.full(len(others), 0.5))
+        found = link.carry(hop, Draw(hop, seeds), None)
+        lost = found.error_rate if found.error_rate is not None else np.stack(list(found.lost.values()), 1)
+        return lost, np.asarray(found.delay_s)
+
+    everything = effect(whole, seeds, others)
+    some = np.arange(1, len(whole), 3)
+    part = Hop(whole.packets, Pairs(whole.packet[some], whole.receiver[some]), whole.around)
+    for one, own in zip(everything, effect(part, seeds, others), strict=True):
+        np.testing.assert_array_equal(one[some], own)
+    last = hop_of(spots[2:], obstacles=obstacles)
+    rows = np.flatnonzero(whole.lane[whole.packet] == 2)
+    for one, own in zip(everything, effect(last, seeds[2:], others[-12:]), strict=True):
+        np.testing.assert_array_equal(one[rows], own)
+    assert 0 < everything[0].astype(float).sum() < everything[0].size
