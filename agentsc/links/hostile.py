@@ -24,7 +24,7 @@ from agentsc.intent.fields import (
     T0_BITS,
 )
 from agentsc.intent.plan import PlanSpec
-from agentsc.links.bitwise import read, write
+from agentsc.links.bitwise import cut, read, write
 from agentsc.links.framing import with_checksum
 from agentsc.links.packets import Bytes, Held, Ints, widen
 from agentsc.links.parts import Site, Station
@@ -234,10 +234,7 @@ class Spoofer(Hostile):
 
     def _sealed(self, lane: Ints, author: Ints, data: Bytes, payload: NDArray[np.integer], clock: int) -> Held:
         """Packets with their checksums."""
-        bits = np.asarray(payload, np.int64)
-        clean = np.unpackbits(data, axis=1)
-        clean[np.arange(clean.shape[1]) >= bits[:, None]] = 0
-        data, total = with_checksum(np.packbits(clean, axis=1), bits)
+        data, total = with_checksum(cut(data, payload), payload)
         return self.packets(lane, author, np.full(len(lane), clock), data, total, clock)
 
 
