@@ -7,6 +7,7 @@ beside them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ class Overlaps(NamedTuple):
     share: Doubles
 
 
-class Stage:
+class Stage(ABC):
     """Holds packets until they are out; one for all senders of all lanes.
 
     Attributes:
@@ -72,6 +73,7 @@ class Stage:
     shares: ClassVar[bool] = False
     air: Air | None = None
 
+    @abstractmethod
     def offer(self, packets: Held) -> tuple[list[Held], Held | None]:
         """Take packets in, each at its ``at_s``, after `advance` up to now.
 
@@ -81,32 +83,32 @@ class Stage:
         Returns:
             Packets that are out or on their way, as by `advance`, and packets that were dropped.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, now_s: float) -> list[Held]:
         """Packets that are out by ``now_s``, in parts with at most one per sender.
 
         ``start_s`` and ``at_s`` are when their first and last bit went out; at_s may lie ahead only if nothing
         that happens later can disturb them.
         """
-        raise NotImplementedError
 
     def airtime(self, packets: Held) -> Doubles:
         """Seconds for which radios send each of K packets that are out."""
         return packets.at_s - packets.start_s
 
     @property
+    @abstractmethod
     def waiting(self) -> Held | None:
         """Packets that have not been returned yet."""
-        raise NotImplementedError
 
-    def see(self, around: Surroundings) -> None:
+    def see(self, around: Surroundings) -> None:  # noqa: B027 - most stages need not look
         """Told before every round's offers where nodes and obstacles are."""
 
 
-class Relay:
+class Relay(ABC):
     """Sends on what agents have received, so that it goes farther than one radio reaches."""
 
+    @abstractmethod
     def forward(self, found: Deliveries, clock: int) -> Held:
         """What receivers send on in round ``clock``: `Deliveries.onward` makes the packets.
 
@@ -114,25 +116,24 @@ class Relay:
             found: what they have received just now and not before. A link with a relay declares the reason
                 ``repeat``, for which what was received before is lost.
         """
-        raise NotImplementedError
 
 
-class Seal:
+class Seal(ABC):
     """Adds bits behind every packet, by which receivers know whether it is what it claims to be.
 
     A link with a seal declares the reasons for which `open` refuses packets, and ``repeat``.
     """
 
+    @abstractmethod
     def close(self, packets: Held) -> Held:
         """Packets with their seal: data and bits change. Only agents have the key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, found: Deliveries, clock: int) -> tuple[Deliveries, dict[str, NDArray[np.bool_]]]:
         """Deliveries without seals, all M of them, and reason → bool [M], which are to be refused."""
-        raise NotImplementedError
 
 
-class Station:
+class Station(ABC):
     """A hostile radio beside the agents. It hears everything that is sent, wherever it stands.
 
     Attributes:
@@ -141,10 +142,10 @@ class Station:
 
     place: NDArray[np.floating]
 
+    @abstractmethod
     def send(self, sent: Held, clock: int) -> Held | None:
         """What it sends in round ``clock``: ``sender`` is its own number, ``forged`` is true.
 
         Args:
             sent: what agents send in that round, sealed if they seal.
         """
-        raise NotImplementedError

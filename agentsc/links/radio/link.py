@@ -6,6 +6,7 @@ link budget (``tx_dbm``) with path loss, shadowing, obstacles and interference.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -142,9 +143,9 @@ class RadioLink(LinkModel):
 
     # -- what subclasses say ----------------------------------------------------------------------
 
+    @abstractmethod
     def gains(self, keys: Keys) -> Doubles:
         """Power gains [N, S] of mean 1 for packets that fade independently; S subcarriers, 1 where fading is flat."""
-        raise NotImplementedError
 
     @property
     def fades(self) -> bool:
