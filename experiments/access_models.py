@@ -9,12 +9,11 @@ G e^(−2G), are drawn beside them.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from link_models import ROUND_S, Z99, Row, ratio, row, spoken, summary, write
+from closed_forms import ROUND_S, Row, finish, pick, points, publish, ratio, row, spoken
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -263,58 +262,50 @@ def draw(rows: list[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), constrained_layout=True)
 
-    def points(axis: plt.Axes, model: str, quantity: str, colour: str, label: str) -> None:
-        chosen = [r for r in rows if r.model == model and r.quantity == quantity]
-        errors = [Z99 * r.standard_error for r in chosen]
-        at, measured = [r.at for r in chosen], [r.measured for r in chosen]
-        axis.errorbar(at, measured, errors, fmt="o", ms=4, capsize=3, color=colour, label=label)
-
-    def finish(axis: plt.Axes, title: str, x: str, y: str) -> None:
-        axis.set(title=title, xlabel=x, ylabel=y)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+    def curve(axis: plt.Axes, model: str, quantity: str, colour: str, label: str) -> None:
+        points(axis, pick(rows, model, quantity), label, colour)
 
     load = np.linspace(0.02, 2.2, 200)
     axis = axes[0, 0]
     slots = RADIOS / load
     axis.plot(load, load * np.maximum(1 - 1 / slots, 0) ** (RADIOS - 1), "C0-", lw=1, label=f"{RADIOS} radios")
     axis.plot(load, load * np.exp(-load), "k:", lw=1, label="G e^(−G)")
-    points(axis, "slotted ALOHA", "throughput", "C0", "slotted")
+    curve(axis, "slotted ALOHA", "throughput", "C0", "slotted")
     thin = load[load <= 0.5 * RADIOS]
     axis.plot(thin, [g * spread_out(RADIOS, g / RADIOS) for g in thin], "C1-", lw=1, label=f"{RADIOS} radios")
     axis.plot(load, load * np.exp(-2 * load), "k--", lw=1, label="G e^(−2G)")
-    points(axis, "pure ALOHA", "throughput", "C1", "pure")
+    curve(axis, "pure ALOHA", "throughput", "C1", "pure")
     finish(axis, "ALOHA", "load G, packets per packet length", "throughput S")
     axis = axes[0, 1]
     share = np.linspace(0.0, 0.45, 100)
     axis.plot(share, 1 - (1 - share) ** 2, "C0-", lw=1)
-    points(axis, "half-duplex", "deaf", "C0", "the receiver sends")
+    curve(axis, "half-duplex", "deaf", "C0", "the receiver sends")
     axis.plot(share, [1 - spread_out(6, x) for x in share], "C1-", lw=1)
-    points(axis, "half-duplex", "loss", "C1", "anybody sends, 6 radios")
+    curve(axis, "half-duplex", "loss", "C1", "anybody sends, 6 radios")
     axis.plot(share, [1 - spread_out(5, x) for x in share], "C2-", lw=1)
-    points(axis, "full duplex", "loss", "C2", "anybody but the receiver")
+    curve(axis, "full duplex", "loss", "C2", "anybody but the receiver")
     finish(axis, "half-duplex radios with jitter", "packet length / jitter", "share lost")
     count = range(2, 24)
     for axis, number, quantity in ((axes[0, 2], 0, "collision"), (axes[0, 3], 1, "throughput")):
         for colour, window in zip(("C0", "C1"), (15, 63), strict=True):
             axis.plot(count, [bianchi(n, window, 1.0, WAIT, SLOT)[number] for n in count], "-", color=colour, lw=1)
-            points(axis, f"CSMA cw={window}", quantity, colour, f"cw={window}")
+            curve(axis, f"CSMA cw={window}", quantity, colour, f"cw={window}")
         finish(axis, "CSMA, saturated: Bianchi 2000", "radios", quantity)
     axis = axes[1, 0]
     slots = np.linspace(0.0, 90.0, 200)
     axis.plot(slots, [meeting(s, 7) for s in slots], "C0-", lw=1, label="closed form")
-    points(axis, "CSMA, two radios", "loss", "C0", "two radios, cw=7")
+    curve(axis, "CSMA, two radios", "loss", "C0", "two radios, cw=7")
     axis.set_yscale("log")
     finish(axis, "CSMA, light traffic", "jitter, slots", "share lost")
     axis = axes[1, 1]
     axis.plot(share, 1 - (1 - share) ** 2, "C0-", lw=1, label="1 − (1 − x)²")
     axis.plot(share, 0 * share + 1 - 0.99**2, "C1-", lw=1, label="1 − (1 − slot / jitter)²")
-    points(axis, "hidden node", "loss", "C0", "hidden")
-    points(axis, "sensed node", "loss", "C1", "sensed")
+    curve(axis, "hidden node", "loss", "C0", "hidden")
+    curve(axis, "sensed node", "loss", "C1", "sensed")
     finish(axis, "CSMA, two that do not sense each other", "packet length / jitter", "share lost between them")
     axis = axes[1, 2]
     axis.plot([0, 1], [0, 1], "C0-", lw=1)
-    points(axis, "TDMA, slots for two", "loss", "C0", "slots shared by two")
+    curve(axis, "TDMA, slots for two", "loss", "C0", "slots shared by two")
     finish(axis, "TDMA", "probability that a radio speaks", "share lost")
     axis = axes[1, 3]
     size = np.sort([r.z for r in rows if r.standard_error > 0])
@@ -326,19 +317,6 @@ def draw(rows: list[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    """Measure, write, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "access-models")
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [found for measure in MEASUREMENTS.values() for found in measure()]
-    write(rows, out)
-    page = summary(rows, "Access to a shared medium against its closed forms", "access-models")
-    (out / "summary.md").write_text(page, encoding="utf-8")
-    draw(rows, out / "access-models.png")
-    print(page)
-
-
 if __name__ == "__main__":
-    main()
+    title = "Access to a shared medium against its closed forms"
+    publish(__doc__.splitlines()[0], title, "access-models", MEASUREMENTS, draw)

@@ -9,7 +9,6 @@ round with a fixed probability, which is Geo/D/1; its limit for short rounds, M/
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,17 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from closed_forms import ROUND_S, Row, finish, pick, points, publish, ratio, row, spoken
 from numpy.typing import NDArray
 from scipy import stats
 
 from agentsc.links import LINKS
 from agentsc.links.age import AgeOfInformation
-from agentsc.links.medium import Medium, Packets
+from agentsc.links.medium import Medium
 from envs import keyed
 
 HERE = Path(__file__).parent
-Z99 = float(stats.norm.isf(0.005))
-ROUND_S = 1 / 32
 AGENTS = 24
 ERASURES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.8)
 BURSTY = {
@@ -46,44 +44,6 @@ LOADS, SHORT = (0.3, 0.5, 0.7, 0.85), (0.5, 0.8, 1.0, 1.5)
 PLACES = 2
 BIT_ERRORS = (0.0003, 0.001, 0.003, 0.01)
 PERIODS = ((1, 0.9), (4, 0.9), (4, 0.5), (8, 0.7))
-COLUMNS = "model,quantity,at,measured,standard_error,expected,packets"
-
-
-class Row(NamedTuple):
-    """One measurement. at: what it is over. packets: packet × receiver behind it."""
-
-    model: str
-    quantity: str
-    at: float
-    measured: float
-    standard_error: float
-    expected: float
-    packets: int
-
-    @property
-    def z(self) -> float:
-        """Distance from the closed form, standard errors."""
-        gap = self.measured - self.expected
-        return gap / self.standard_error if self.standard_error > 0 else math.inf * gap if gap else 0.0
-
-
-def spoken(speaks: NDArray[np.bool_], octets: int = 8) -> Packets:
-    """A packet of so many bytes from each agent marked in [L, A]."""
-    lane, sender = (part.astype(np.int32) for part in np.nonzero(speaks))
-    return Packets(lane, sender, np.zeros((len(lane), octets), np.uint8), np.full(len(lane), 8 * octets, np.int32))
-
-
-def row(model: str, quantity: str, at: float, each: NDArray, expected: float, packets: int) -> Row:
-    """From one value for each of many independent parts."""
-    error = float(np.std(each, ddof=1) / np.sqrt(len(each)))
-    return Row(model, quantity, at, float(np.mean(each)), error, expected, packets)
-
-
-def ratio(model: str, quantity: str, at: float, top: NDArray, bottom: NDArray, expected: float) -> Row:
-    """Ratio of sums over many independent parts, whose number of packets is ``bottom``."""
-    measured = top.sum() / bottom.sum()
-    error = np.std(top - measured * bottom, ddof=1) / (bottom.mean() * np.sqrt(len(bottom)))
-    return Row(model, quantity, at, float(measured), float(error), expected, int(bottom.sum()))
 
 
 def fates(link: str, rounds: int, octets: int = 8) -> NDArray[np.bool_]:
@@ -335,36 +295,23 @@ def draw(rows: list[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), constrained_layout=True)
 
-    def points(axis: plt.Axes, chosen: list[Row], label: str, colour: str) -> None:
-        at, measured = [r.at for r in chosen], [r.measured for r in chosen]
-        errors = [Z99 * r.standard_error for r in chosen]
-        axis.errorbar(at, measured, errors, fmt="o", ms=4, capsize=3, color=colour, label=label)
-
-    def pick(model: str, quantity: str) -> list[Row]:
-        return [r for r in rows if r.model == model and r.quantity == quantity]
-
-    def finish(axis: plt.Axes, title: str, x: str, y: str) -> None:
-        axis.set(title=title, xlabel=x, ylabel=y)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], "k-", lw=1, label="p")
-    points(axis, pick("erasure", "loss"), "erasure", "C0")
+    points(axis, pick(rows, "erasure", "loss"), "erasure", "C0")
     finish(axis, "loss", "p", "share lost")
     for axis, quantity, x in (
         (axes[0, 1], "autocorrelation", "packets apart"),
         (axes[0, 2], "burst length", "packets"),
     ):
         for colour, name in zip(("C0", "C1"), BURSTY, strict=True):
-            chosen = pick(name, quantity)
+            chosen = pick(rows, name, quantity)
             axis.plot([r.at for r in chosen], [r.expected for r in chosen], "-", color=colour, lw=1)
             points(axis, chosen, name, colour)
         axis.set_yscale("log")
         finish(axis, quantity, x, "correlation" if quantity == "autocorrelation" else "share of bursts")
     axis = axes[0, 3]
     for colour, (spec, cdf) in zip(("C0", "C1", "C2"), DELAYS.items(), strict=True):
-        chosen = pick(spec, "distribution")
+        chosen = pick(rows, spec, "distribution")
         time = np.geomspace(chosen[0].at / 1.3, chosen[-1].at * 3, 300)
         axis.plot(1e3 * time, np.clip(cdf(time), 0, 1), "-", color=colour, lw=1)
         points(axis, [r._replace(at=1e3 * r.at) for r in chosen], spec.partition(":")[0], colour)
@@ -374,7 +321,7 @@ def draw(rows: list[Row], path: Path) -> None:
     load = np.linspace(0.05, 0.9, 100)
     axis.plot(load, load * (SLOTS - 1) / (2 * (1 - load)) * ROUND_S, "C0-", lw=1, label="Geo/D/1")
     axis.plot(load, load * SLOTS / (2 * (1 - load)) * ROUND_S, "k:", lw=1, label="M/D/1")
-    points(axis, pick("bandwidth", "wait, s"), "bandwidth", "C0")
+    points(axis, pick(rows, "bandwidth", "wait, s"), "bandwidth", "C0")
     finish(axis, "waiting in a long queue", "load ρ", "s")
     axis = axes[1, 1]
     load = np.linspace(0.2, 1.6, 60)
@@ -382,14 +329,14 @@ def draw(rows: list[Row], path: Path) -> None:
         load, [workload(x, PLACES)[PLACES * SLOTS + 1 :].sum() for x in load], "C0-", lw=1, label="Geo/D/1/K"
     )
     axis.plot(load, [md1k(x, PLACES) for x in load], "k:", lw=1, label="M/D/1/K")
-    points(axis, pick("bandwidth tail", "loss"), "tail drop", "C0")
-    points(axis, [r._replace(at=r.at + 0.015) for r in pick("bandwidth head", "loss")], "head drop", "C1")
+    points(axis, pick(rows, "bandwidth tail", "loss"), "tail drop", "C0")
+    points(axis, [r._replace(at=r.at + 0.015) for r in pick(rows, "bandwidth head", "loss")], "head drop", "C1")
     finish(axis, f"loss of a queue with {PLACES} places", "load ρ", "share lost")
     axis = axes[1, 2]
     for colour, period in zip(("C0", "C1", "C2"), sorted({period for period, _ in PERIODS}), strict=True):
         q = np.linspace(0.4, 1.0, 60)
         axis.plot(q, (period * (1 / q - 0.5) + 2) * ROUND_S, "-", color=colour, lw=1)
-        points(axis, pick(f"age T={period}", "age of information, s"), f"every {period} rounds", colour)
+        points(axis, pick(rows, f"age T={period}", "age of information, s"), f"every {period} rounds", colour)
     finish(axis, "age of information", "delivery probability q", "s")
     axis = axes[1, 3]
     size = np.sort([r.z for r in rows])
@@ -401,52 +348,5 @@ def draw(rows: list[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def summary(rows: list[Row], title: str = "Link models against their closed forms", name: str = "link-models") -> str:
-    """The table as a page; ``name`` is that of script and figure."""
-    inside = sum(abs(r.z) <= Z99 for r in rows)
-    lines = [
-        f"# {title}",
-        "",
-        f"Regenerate with `python experiments/{name.replace('-', '_')}.py`. "
-        "What is measured and how: the script's docstring. "
-        f"{inside} of {len(rows)} rows lie within their 99 % interval; the largest distance is "
-        f"{max(abs(r.z) for r in rows):.2f} standard errors. Rows of one model share their packets.",
-        "",
-        f"![measured points on closed forms]({name}.png)",
-        "",
-        "| model | quantity | at | closed form | measured | 99 % ± | standard errors | packets |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        numbers = (
-            f"{r.expected:.5g} | {r.measured:.5g} | {Z99 * r.standard_error:.2g} | {r.z:+.2f} | {r.packets}"
-        )
-        lines.append(f"| {r.model} | {r.quantity} | {r.at:g} | {numbers} |")
-    return "\n".join(lines) + "\n"
-
-
-def write(rows: list[Row], out: Path) -> None:
-    """The rows as they are."""
-    values = (
-        ",".join([f'"{r.model}"', f'"{r.quantity}"', *(f"{value:.10g}" for value in r[2:])]) for r in rows
-    )
-    (out / "rows.csv").write_text("\n".join([COLUMNS, *values]) + "\n", encoding="utf-8")
-
-
-def main() -> None:
-    """Measure, write, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "results" / "link-models", help="folder for the results"
-    )
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [found for measure in MEASUREMENTS.values() for found in measure()]
-    write(rows, out)
-    (out / "summary.md").write_text(summary(rows), encoding="utf-8")
-    draw(rows, out / "link-models.png")
-    print(summary(rows))
-
-
 if __name__ == "__main__":
-    main()
+    publish(__doc__.splitlines()[0], "Link models against their closed forms", "link-models", MEASUREMENTS, draw)

@@ -9,13 +9,12 @@ independent.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from link_models import ROUND_S, Z99, Row, ratio, row, spoken, summary, write
+from closed_forms import ROUND_S, Row, finish, pick, points, publish, ratio, row, spoken
 from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
@@ -299,19 +298,6 @@ def draw(rows: list[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(3, 4, figsize=(17, 12), constrained_layout=True)
 
-    def points(axis: plt.Axes, chosen: list[Row], label: str, colour: str) -> None:
-        errors = [Z99 * r.standard_error for r in chosen]
-        at, measured = [r.at for r in chosen], [r.measured for r in chosen]
-        axis.errorbar(at, measured, errors, fmt="o", ms=4, capsize=3, color=colour, label=label)
-
-    def pick(model: str, quantity: str) -> list[Row]:
-        return [r for r in rows if r.model == model and r.quantity == quantity]
-
-    def finish(axis: plt.Axes, title: str, x: str, y: str) -> None:
-        axis.set(title=title, xlabel=x, ylabel=y)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-
     axis = axes[0, 0]
     level = np.linspace(-4, 10, 100)
     x = 10.0 ** (0.1 * (level - 8.0))
@@ -321,7 +307,7 @@ def draw(rows: list[Row], path: Path) -> None:
         curves[f"rician K={k_db:g} dB"] = stats.ncx2.cdf(2.0 * (1.0 + k) * x, 2, 2.0 * k)
     for colour, (name, curve) in zip(("C0", "C1", "C2"), curves.items(), strict=True):
         axis.plot(level, curve, "-", color=colour, lw=1)
-        points(axis, pick(name, "outage"), name, colour)
+        points(axis, pick(rows, name, "outage"), name, colour)
     finish(axis, "outage at a mean of 8 dB", "threshold, dB", "share lost")
     for axis, channel, closed in (
         (axes[0, 1], "awgn", bit_error_rate), (axes[0, 2], "rayleigh", rayleigh_bit_error_rate),
@@ -330,47 +316,47 @@ def draw(rows: list[Row], path: Path) -> None:
         for colour, name in zip(("C0", "C1", "C2", "C3"), BITS, strict=True):
             curve = closed(10.0 ** (0.1 * level), name)
             axis.plot(level[curve > 1e-5], curve[curve > 1e-5], "-", color=colour, lw=1)
-            points(axis, pick(f"{channel} {name}", "bit error rate"), name, colour)
+            points(axis, pick(rows, f"{channel} {name}", "bit error rate"), name, colour)
         axis.set_yscale("log")
         finish(axis, f"bit error rate, {channel}", "E_s/N_0, dB", "bit error rate")
     axis = axes[0, 3]
     share = np.linspace(0, 0.5, 100)
     axis.plot(share, special.j0(2.0 * np.pi * share) ** 2, "C0-", lw=1, label="J₀²(2π d/λ)")
-    points(axis, pick("clarke", "correlation of power"), "of power, one end moves", "C0")
-    points(axis, pick("clarke", "correlation, both ends move"), "of the field, both ends move", "C2")
+    points(axis, pick(rows, "clarke", "correlation of power"), "of power, one end moves", "C0")
+    points(axis, pick(rows, "clarke", "correlation, both ends move"), "of the field, both ends move", "C2")
     axis.plot(share, np.exp(-60 * share / 10.0), "C1-", lw=1, label="exp(−d/d₀), d = 60 × abscissa, m")
-    points(axis, [r._replace(at=r.at / 60) for r in pick("shadowing", "correlation")], "shadowing", "C1")
+    points(axis, [r._replace(at=r.at / 60) for r in pick(rows, "shadowing", "correlation")], "shadowing", "C1")
     finish(axis, "correlation over displacement", "d / λ", "correlation")
     axis = axes[1, 0]
     level = np.linspace(3, 17, 60)
     for colour, decoding in (("C0", "uncoded"), ("C1", "finite-blocklength")):
         curve = [faded(decoding, ratio_of(x)) for x in level]
         axis.plot(level, curve, "-", color=colour, lw=1)
-        points(axis, pick(f"rayleigh {decoding}", "packet error"), decoding, colour)
+        points(axis, pick(rows, f"rayleigh {decoding}", "packet error"), decoding, colour)
     axis.set_yscale("log")
     finish(axis, f"packets of {LENGTH} bits in Rayleigh fading", "mean E_s/N_0, dB", "share lost")
     axis = axes[1, 1]
     for colour, name in zip(("C0", "C1", "C2", "C3"), BITS, strict=True):
         level = np.linspace(0, 24, 200)
         axis.plot(level, uncoded(bit_error_rate(10.0 ** (0.1 * level), name), LENGTH), "-", color=colour, lw=1)
-        points(axis, pick(f"awgn {name}", "packet error"), name, colour)
+        points(axis, pick(rows, f"awgn {name}", "packet error"), name, colour)
     finish(axis, f"uncoded packets of {LENGTH} bits", "E_s/N_0, dB", "share lost")
     axis = axes[1, 2]
     metres = np.linspace(150, 300, 100)
     curve = [uncoded(bit_error_rate(ratio_of(budget_db(0.0, d)), "qpsk"), LENGTH) for d in metres]
     axis.plot(metres, curve, "C0-", lw=1)
-    points(axis, pick("budget", "packet error"), "0 dBm, 2.4 GHz, exponent 2.5", "C0")
+    points(axis, pick(rows, "budget", "packet error"), "0 dBm, 2.4 GHz, exponent 2.5", "C0")
     finish(axis, f"uncoded qpsk packets of {LENGTH} bits over distance", "m", "share lost")
     axis = axes[1, 3]
     metres = np.geomspace(5, 100, 100)
     axis.plot(metres, [stats.norm.cdf(-budget_db(-30.0, d) / 6.0) for d in metres], "C0-", lw=1)
-    points(axis, pick("shadowing", "outage"), "−30 dBm, shadowing of 6 dB", "C0")
+    points(axis, pick(rows, "shadowing", "outage"), "−30 dBm, shadowing of 6 dB", "C0")
     axis.set_xscale("log")
     finish(axis, "outage at a threshold of 0 dB over distance", "m", "share lost")
     axis = axes[2, 0]
     level = np.linspace(6, 24, 60)
     axis.plot(level, [parallel(x, 8) for x in level], "C0-", lw=1)
-    points(axis, pick("ofdm", "packet error"), "8 independent subcarriers", "C0")
+    points(axis, pick(rows, "ofdm", "packet error"), "8 independent subcarriers", "C0")
     axis.set_yscale("log")
     finish(axis, f"OFDM, uncoded qpsk packets of {LENGTH} bits", "mean E_s/N_0, dB", "share lost")
     axis = axes[2, 1]
@@ -380,14 +366,14 @@ def draw(rows: list[Row], path: Path) -> None:
         bound = finite_blocklength(10.0 ** (0.1 * level[:, None]), np.full(len(level), curve.bits), BITS[name] * rate)
         axis.plot(level, bound, ":", color=f"C{mode}", lw=1)
         axis.plot(curve.snr_db, curve.per, "-", color=f"C{mode}", lw=1, label=f"{name} {rate:.2g}")
-    points(axis, pick("table qpsk 1/2", "packet error"), "measured", "C1")
+    points(axis, pick(rows, "table qpsk 1/2", "packet error"), "measured", "C1")
     axis.set_yscale("log")
     axis.set_ylim(1e-4, 1.5)
     finish(axis, "5G LDPC, 144 bits (dotted: finite-blocklength bound)", "E_s/N_0, dB", "share lost")
     axis = axes[2, 2]
     level = np.linspace(2, 22, 21)
     axis.plot(level, [np.mean(adaptive_losses(x, 60)) for x in level], "C0-", lw=1)
-    points(axis, pick("adaptive rate", "packet error"), "two radios in Rayleigh fading", "C0")
+    points(axis, pick(rows, "adaptive rate", "packet error"), "two radios in Rayleigh fading", "C0")
     finish(axis, "adaptive rate", "mean E_s/N_0, dB", "share lost")
     axis = axes[2, 3]
     size = np.sort([r.z for r in rows])
@@ -399,19 +385,5 @@ def draw(rows: list[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    """Measure, write, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "radio-models", help="folder for the results")
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [found for measure in MEASUREMENTS.values() for found in measure()]
-    write(rows, out)
-    page = summary(rows, "Radios against their closed forms", "radio-models")
-    (out / "summary.md").write_text(page, encoding="utf-8")
-    draw(rows, out / "radio-models.png")
-    print(page)
-
-
 if __name__ == "__main__":
-    main()
+    publish(__doc__.splitlines()[0], "Radios against their closed forms", "radio-models", MEASUREMENTS, draw)

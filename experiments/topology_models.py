@@ -9,14 +9,13 @@ graphs are networkx's, by breadth-first search.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from math import comb
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
-from link_models import ROUND_S, Z99, Row, row, spoken, summary, write
+from closed_forms import ROUND_S, Z99, Row, finish, pick, publish, row, spoken
 from numpy.typing import NDArray
 
 from agentsc.links.graphs import generated
@@ -218,9 +217,6 @@ def draw(rows: list[Row], path: Path) -> None:
 
     figure, axes = plt.subplots(2, 4, figsize=(17, 8), constrained_layout=True)
 
-    def pick(model: str, quantity: str) -> list[Row]:
-        return [r for r in rows if r.model == model and r.quantity == quantity]
-
     def on_line(
         axis: plt.Axes, chosen: list[Row], label: str, colour: str, ls: str = "-", steps: str = "default"
     ) -> None:
@@ -229,23 +225,18 @@ def draw(rows: list[Row], path: Path) -> None:
         errors = [Z99 * r.standard_error for r in chosen]
         axis.errorbar(at, [r.measured for r in chosen], errors, fmt="o", ms=4, capsize=3, color=colour, label=label)
 
-    def finish(axis: plt.Axes, title: str, x: str, y: str) -> None:
-        axis.set(title=title, xlabel=x, ylabel=y)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-
     for number, kind in enumerate(FLOODED):
-        on_line(axes[0, 0], pick(f"flooding, {kind}", "pairs reached"), kind, f"C{number}")
+        on_line(axes[0, 0], pick(rows, f"flooding, {kind}", "pairs reached"), kind, f"C{number}")
     finish(axes[0, 0], "flooding, 16 agents (lines: breadth-first)", "hops", "share of ordered pairs reached")
     for number, (loss, p) in enumerate(LINE):
         model, label = f"line, e={loss:g}, p={p:g}", f"loss {loss:g}, gossip {p:g}"
-        on_line(axes[0, 1], pick(model, "arrives"), label, f"C{number}")
-        on_line(axes[0, 2], pick(model, "age, rounds"), label, f"C{number}")
+        on_line(axes[0, 1], pick(rows, model, "arrives"), label, f"C{number}")
+        on_line(axes[0, 2], pick(rows, model, "age, rounds"), label, f"C{number}")
     axes[0, 1].set_yscale("log")
     finish(axes[0, 1], "along a line, (1 − e)ʰ pʰ⁻¹", "hops", "share that arrives")
     finish(axes[0, 2], "age of information along a line", "hops", "message rounds")
     for number, p in enumerate((1.0, 0.6)):
-        on_line(axes[0, 3], pick(f"ring, e=0.15, p={p:g}", "arrives"), f"loss 0.15, gossip {p:g}", f"C{number}")
+        on_line(axes[0, 3], pick(rows, f"ring, e=0.15, p={p:g}", "arrives"), f"loss 0.15, gossip {p:g}", f"C{number}")
     axes[0, 3].set_xticks([2, 3, 4])
     finish(axes[0, 3], "across a ring: two ways", "hops", "share that arrives")
     axis = axes[1, 0]
@@ -256,37 +247,23 @@ def draw(rows: list[Row], path: Path) -> None:
     axis.errorbar(measured, names, xerr=errors, fmt="o", ms=4, capsize=3, color="C0", label="measured")
     finish(axis, "gateways", "share that arrives", "")
     axis = axes[1, 1]
-    on_line(axis, pick("partition, schedule", "loss"), f"schedule={SPLITS}", "C0", steps="steps-post")
+    on_line(axis, pick(rows, "partition, schedule", "loss"), f"schedule={SPLITS}", "C0", steps="steps-post")
     axis.axhline(32 / 56, color="k", ls=":", lw=1, label="pairs in different groups, 32 / 56")
     finish(axis, "a partition that heals", "s", "share lost")
     for number, kind in enumerate(("complete", "ring", "line", "star")):
-        on_line(axes[1, 2], pick(kind, "algebraic connectivity"), kind, f"C{number}")
+        on_line(axes[1, 2], pick(rows, kind, "algebraic connectivity"), kind, f"C{number}")
     axes[1, 2].set(xscale="log", yscale="log")
     axes[1, 2].set_xticks(SIZES, [str(n) for n in SIZES])
     axes[1, 2].minorticks_off()
     finish(axes[1, 2], "algebraic connectivity λ₂", "agents", "λ₂")
     p = np.linspace(0.05, 0.6, 60)
     axes[1, 3].plot(p, [connected(NODES, each) for each in p], "C0-", lw=1)
-    on_line(axes[1, 3], pick("erdos-renyi", "connected"), f"G({NODES}, p)", "C0", ls="")
+    on_line(axes[1, 3], pick(rows, "erdos-renyi", "connected"), f"G({NODES}, p)", "C0", ls="")
     finish(axes[1, 3], "random graphs (line: Gilbert 1959)", "probability of an edge", "share connected")
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
-def main() -> None:
-    """Measure, write, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = HERE / "results" / "topology-models"
-    parser.add_argument("--out", type=Path, default=folder, help="folder for the results")
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [found for measure in MEASUREMENTS.values() for found in measure()]
-    write(rows, out)
-    page = summary(rows, "Relays, gateways, partitions and graphs against their closed forms", "topology-models")
-    (out / "summary.md").write_text(page, encoding="utf-8")
-    draw(rows, out / "topology-models.png")
-    print(page)
-
-
 if __name__ == "__main__":
-    main()
+    title = "Relays, gateways, partitions and graphs against their closed forms"
+    publish(__doc__.splitlines()[0], title, "topology-models", MEASUREMENTS, draw)

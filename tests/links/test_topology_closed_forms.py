@@ -7,6 +7,7 @@ import pytest
 from published import EXPERIMENTS, SIGMAS, script
 
 SCRIPT = script("topology_models")
+SHARED = script("closed_forms")
 
 
 @pytest.mark.parametrize("name", list(SCRIPT.MEASUREMENTS))
@@ -32,6 +33,6 @@ def test_most_published_rows_lie_in_their_interval() -> None:
     measured, error, expected = values[:, 0], values[:, 1], values[:, 2]
     chance = error > 0
     assert (measured[~chance] == expected[~chance]).all() and (~chance).sum() > 100
-    outside = np.abs(measured - expected)[chance] > SCRIPT.Z99 * error[chance]
+    outside = np.abs(measured - expected)[chance] > SHARED.Z99 * error[chance]
     # One row in a hundred is expected to; more than three of about fifty would happen once in 500 experiments.
     assert chance.sum() > 40 and outside.sum() <= 3
