@@ -25,11 +25,11 @@ from agentsc.intent.fields import (
     INTENT,
     INTENT_FIELDS,
     KIND_BITS,
+    KIND_FIELDS,
     LATTICE_BITS,
     MAX_GRANTS,
     PLAN,
     STATE,
-    STATE_FIELDS,
     STATUS,
     STATUS_FIELDS,
     T0_BITS,
@@ -53,7 +53,7 @@ class Message:
 
     Attributes:
         sections: uint8 [K], bit mask INTENT | STATUS | PLAN | GRANTS; 0 for the baselines' kinds.
-        kind: uint8 [K], STATE, TRAJECTORY or OPTIMISED where the mask is 0.
+        kind: uint8 [K], one of `fields.KIND_FIELDS` where the mask is 0.
         id: int32 [K], sender. clock: int32 [K], 16-bit round counter of the sender; only its low byte
             where ``has_clock_high`` is False (`fields.unwrap` restores it).
         goal_x … confidence: int32 [K], codes of the intent token.
@@ -61,7 +61,9 @@ class Message:
         t0_offset: int32 [K], ticks from the sending tick to the plan's start.
         plan: int32 [K, 2 + 2(P − 2)], as `PlanSpec.quantise`.
         grant_count: int32 [K]; grant_peer, grant_seq (low 3 bits), grant_verdict: int32 [K, G].
-        position, velocity: int32 [K, 2], codes of a STATE (velocity is signed).
+        position, velocity: int32 [K, 2], codes of a STATE (velocity is signed); the position is the goal in an AGREE.
+        course, digest: int32 [K], which course an AGREE or a PROGRESS speaks of, and what an AGREE makes of it.
+        steps, done: int32 [K], of a PROGRESS: steps committed to, and the tick at which they are made.
         waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY
             or an OPTIMISED.
     """
@@ -90,6 +92,10 @@ class Message:
     grant_verdict: Ints
     position: Ints
     velocity: Ints
+    course: Ints
+    digest: Ints
+    steps: Ints
+    done: Ints
     waypoint_t0: Ints
     waypoint_count: Ints
     waypoints: NDArray[np.float32]
@@ -219,7 +225,7 @@ def _groups(sections: NDArray[np.uint8], kind: NDArray[np.uint8]) -> Iterator[tu
 
 def _legal(mask: int, kind: int) -> bool:
     if mask == 0:
-        return kind == STATE or kind in WAYPOINT_KINDS
+        return kind in KIND_FIELDS
     return mask < 16 and (mask & STATUS != 0 or mask & (PLAN | GRANTS) == 0)
 
 
@@ -241,7 +247,7 @@ def _names(mask: int, kind: int, increments: int, delta_bits: int) -> tuple[tupl
     if mask & GRANTS:
         table += [("grant_count", COUNT_BITS)]
     if mask == 0:
-        table += [("kind", KIND_BITS), *(STATE_FIELDS if kind == STATE else TRAJECTORY_FIELDS)]
+        table += [("kind", KIND_BITS), *KIND_FIELDS[kind]]
     names, widths = zip(*table, strict=True)
     return names, widths
 

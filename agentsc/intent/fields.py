@@ -11,8 +11,10 @@ A packet is BASE, then each section whose bit is set in the mask, then a checksu
 | GRANTS  | 6 + 12 each   | verdicts on peers' proposals                                       |
 | CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
 
-A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets. An OPTIMISED
-packet is a TRAJECTORY that its sender does not follow yet, and may never.
+A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets (an OPTIMISED
+packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE and PROGRESS, which speak of a
+course (`agentsc.protocol.joint.order`): where a peer wants to go and what it has worked out from everybody's wishes,
+and how far along it is.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED = 1, 2, 3
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS = 1, 2, 3, 4, 5
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
@@ -66,6 +68,21 @@ STATE_FIELDS = (
     Field("velocity_y", 12),
 )
 TRAJECTORY_FIELDS = (Field("waypoint_t0", 16), Field("waypoint_count", 8))
+AGREE_FIELDS = (
+    Field("course", 8),
+    Field("position_x", LATTICE_BITS),
+    Field("position_y", LATTICE_BITS),
+    Field("digest", 24),
+)
+PROGRESS_FIELDS = (Field("course", 8), Field("steps", 12), Field("done", 16))
+KIND_FIELDS = {
+    STATE: STATE_FIELDS,
+    TRAJECTORY: TRAJECTORY_FIELDS,
+    OPTIMISED: TRAJECTORY_FIELDS,
+    AGREE: AGREE_FIELDS,
+    PROGRESS: PROGRESS_FIELDS,
+}
+"""What follows the kind of a packet with an empty mask."""
 
 MAX_AGENTS = 1 << 8
 MAX_ROUNDS = 1 << 16

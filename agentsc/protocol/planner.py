@@ -78,7 +78,7 @@ class PlanningBlock(ChoosingBlock):
         started = self.own.start[:, 1] <= tick
         period = np.where(self.home, 2 * self.variant.replan_ticks, self.variant.replan_ticks)
         turn = ((tick + self.id) % period == 0) | (self.retry == tick)
-        return np.flatnonzero(started & ~self.pending.valid & turn & self.active[self.lane])
+        return np.flatnonzero(started & ~self.pending.valid & turn & self.negotiating)
 
     def _nearest(self, rows: Ints, tick: int) -> Ints:
         """Ids [rows, k] of the nearest known peers."""

@@ -123,6 +123,11 @@ class SituatedBlock(Block):
         self.exact = not len(world.obstacles.boxes)
         self.speed = CRUISE * world.v_max
 
+    @property
+    def negotiating(self) -> Flags:
+        """bool [row]: who plans for itself and asks for grants, in lanes that still run."""
+        return np.asarray(self.active[self.lane])
+
     def tick(self, clock: int) -> int:
         """Control step that message round ``clock`` belongs to."""
         return clock // self.setup.rounds

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agentsc
-from agentsc.baselines._joint_search import at_ticks, plan, sound, straighten
-from agentsc.baselines._lattice import UNREACHED, Claim, Lattice
-from agentsc.baselines._space_time_search import Trip, find
+from agentsc.protocol.joint.lattice import UNREACHED, Claim, Lattice
+from agentsc.protocol.joint.one import Trip, find
+from agentsc.protocol.joint.search import at_ticks, plan, sound, straighten
 from agentsc.protocol.plans import separated
 from envs.errors import ConfigError
 from envs.geometry import segment_clearance, segment_closest

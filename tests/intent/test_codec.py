@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from agentsc.intent.codec import Message, decode, encode, pack, unpack
 from agentsc.intent.fields import (
+    AGREE,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
-    OPTIMISED,
+    KIND_FIELDS,
     PLAN,
+    PROGRESS,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -25,7 +27,7 @@ from agentsc.intent.plan import PlanSpec
 
 SPEC = PlanSpec((0.0, 0.0, 32.0, 32.0), 1.0, 0.25)
 MASKS = [1, 2, 3, 6, 7, 10, 11, 14, 15]
-KINDS = [(mask, 0) for mask in MASKS] + [(0, STATE), (0, TRAJECTORY), (0, OPTIMISED)]
+KINDS = [(mask, 0) for mask in MASKS] + [(0, kind) for kind in KIND_FIELDS]
 
 
 def messages(
@@ -51,9 +53,12 @@ def messages(
     m.grant_peer[:] = rng.integers(0, 256, (count, most)) * present
     m.grant_seq[:] = rng.integers(0, 8, (count, most)) * present
     m.grant_verdict[:] = rng.integers(0, 2, (count, most)) * present
-    state = ((m.sections == 0) & (m.kind == STATE))[:, None]
-    m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * state
-    m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state
+    state, agree, progress = ((m.sections == 0) & (m.kind == kind) for kind in (STATE, AGREE, PROGRESS))
+    m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
+    m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
+    m.course[:] = rng.integers(0, 256, count) * (agree | progress)
+    m.digest[:] = rng.integers(0, 1 << 24, count) * agree
+    m.steps[:], m.done[:] = (rng.integers(0, 1 << bits, count) * progress for bits in (12, 16))
     trajectory = (m.sections == 0) & np.isin(m.kind, WAYPOINT_KINDS)
     m.waypoint_t0[:] = rng.integers(0, 1 << 16, count) * trajectory
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory

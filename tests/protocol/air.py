@@ -212,7 +212,7 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
     planner: Callable[[Any, Setup, list[int]], Block] = RandomPlanner, variant: Variant | None = None,
-    weaken: Any = None, first_seq: int = 0, links: Any = None,
+    weaken: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
@@ -222,11 +222,12 @@ def fly(
         weaken: called with every block before the start, to break the rule on purpose.
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
+        air_seed: of the packets' fate and of random plans, for the same fleet under other circumstances.
     """
     world = crowd(lanes, agents, seed, ticks=ticks)
     setup = setup_of(world, seed)
     variant = variant or PROTOCOLS.create("intent", replan_ticks=2)
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, air_seed])
     air = Air(schedule, lanes, agents, rng)
     if links is not None:
         links(air)

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from agentsc.intent.codec import Message, _crc_width, _fixed_bits, decode, encode
 from agentsc.intent.crc import crc
 from agentsc.intent.fields import (
+    AGREE,
     COUNT_BITS,
     GRANT_BITS,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
+    KIND_FIELDS,
     OPTIMISED,
     PLAN,
+    PROGRESS,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -43,10 +46,14 @@ LAYOUTS = {
     "state": (0, STATE),
     "trajectory": (0, TRAJECTORY),
     "optimised": (0, OPTIMISED),
+    "agree": (0, AGREE),
+    "progress": (0, PROGRESS),
 }
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
-OF_PROTOCOL = {"token": "intent", "verdicts": "intent", "proposal": "intent", "state": "orca"}
+OF_PROTOCOL = {"token": "intent", "verdicts": "intent", "proposal": "intent", "state": "orca"} | dict.fromkeys(
+    ("agree", "progress"), "course"
+)
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
 
@@ -75,8 +82,15 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
         m.grant_count[:] = VERDICTS
         m.grant_peer[:] = rng.integers(0, agents, (count, VERDICTS))
         m.grant_seq[:], m.grant_verdict[:] = (rng.integers(0, top, (count, VERDICTS)) for top in (8, 2))
-    if kind == STATE:
+    if kind in (STATE, AGREE):
         m.position[:] = rng.integers(0, 1 << 16, (count, 2))
+    if kind in (AGREE, PROGRESS):
+        m.course[:] = rng.integers(0, 256, count)
+    if kind == AGREE:
+        m.digest[:] = rng.integers(0, 1 << 24, count)
+    if kind == PROGRESS:
+        m.steps[:], m.done[:] = rng.integers(0, 1 << 12, count), rng.integers(0, 1 << 16, count)
+    if kind == STATE:
         m.velocity[:] = rng.integers(-2048, 2048, (count, 2))
     if kind in WAYPOINT_KINDS:
         m.waypoint_t0[:], m.waypoint_count[:] = rng.integers(0, 1 << 16, count), points
@@ -224,7 +238,7 @@ def garbage_missed(width: int) -> float:
 
     sections = [m for m in range(1, 16) if m & STATUS or not m & (PLAN | GRANTS)]
     found = sum(share(m, 0, GRANT_BITS, 1 << COUNT_BITS) if m & GRANTS else share(m, 0, 0, 1) for m in sections)
-    bare = share(0, STATE, 0, 1) + sum(share(0, kind, 64, 256) for kind in WAYPOINT_KINDS)
+    bare = sum(share(0, kind, *((64, 256) if kind in WAYPOINT_KINDS else (0, 1))) for kind in KIND_FIELDS)
     return (found + bare / 16) / 16 / (most + 1)
 
 

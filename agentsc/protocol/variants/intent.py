@@ -13,6 +13,7 @@ from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_P
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.grants import verdicts
 from agentsc.protocol.planner import PlanningBlock
+from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import PlanningVariant
 
 Ints = NDArray[np.int64]
@@ -82,7 +83,10 @@ class IntentBlock(PlanningBlock):
         self._settle(clock, tick)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
-        message, packet, lane, place, sender, sent = self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0)
+        self._absorb(self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0))
+
+    def _absorb(self, received: Received) -> None:
+        message, packet, lane, place, sender, sent = received
         row = lane * len(self.ids) + place
         path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
         planned = np.flatnonzero(message.sections & PLAN)
@@ -232,7 +236,7 @@ class IntentBlock(PlanningBlock):
             self.news[alone] = False
         again = self.pending.valid & ~fresh & (clock - self.plan_sent >= np.ceil(self.echo - 0.25))
         answers = np.concatenate(self._answers)
-        answers = answers[self.active[self.lane[answers[:, 0]]]]
+        answers = answers[self.negotiating[answers[:, 0]]]
         # The same verdict may be due as an answer and as a repeat of an earlier one.
         _, first = np.unique(answers[:, 0] * 1024 + answers[:, 1], return_index=True)
         answers = answers[first]
@@ -246,7 +250,7 @@ class IntentBlock(PlanningBlock):
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
         plan, intent = fresh | again, fresh | quiet | changed
         self.plan_sent[plan] = clock
-        speaking = np.flatnonzero((plan | intent | granting | self.news) & self.active[self.lane])
+        speaking = np.flatnonzero((plan | intent | granting | self.news) & self.negotiating)
         if not len(speaking):
             return _nothing()
         self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]

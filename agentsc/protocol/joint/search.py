@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.baselines._lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
-from agentsc.baselines._space_time_search import Trip, find
+from agentsc.protocol.joint.lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
+from agentsc.protocol.joint.one import Trip, find
 from envs import keyed
 from envs.geometry import segment_closest
 from envs.world import World

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.baselines._lattice import MOVE_BITS, PASS, UNREACHED, Claim, Codes, Floats, Ints, Lattice
+from agentsc.protocol.joint.lattice import MOVE_BITS, PASS, UNREACHED, Claim, Codes, Floats, Ints, Lattice
 
 LOW = np.int32((1 << MOVE_BITS) - 1)
 DEPART = LOW

@@ -1,0 +1,200 @@
+"""Compiled loops of `agentsc.protocol.joint.order`; each states a formula of that module once more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from envs.compiled import array, helper, kernel, result
+
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_TINY = np.float32(1e-30)
+
+
+@helper
+def _to_segment(px: Any, py: Any, ax: Any, ay: Any, bx: Any, by: Any) -> Any:
+    """Distance of a point to the segment a–b."""
+    dx, dy = bx - ax, by - ay
+    along = min(max(((px - ax) * dx + (py - ay) * dy) / max(dx * dx + dy * dy, _TINY), _ZERO), _ONE)
+    gx, gy = ax + along * dx - px, ay + along * dy - py
+    return np.sqrt(gx * gx + gy * gy)
+
+
+@helper
+def _apart(ax: Any, ay: Any, bx: Any, by: Any, cx: Any, cy: Any, dx: Any, dy: Any) -> Any:
+    """Least distance between the segments a–b and c–d, as sets of points."""
+    ux, uy, vx, vy = bx - ax, by - ay, dx - cx, dy - cy
+    one = (ux * (cy - ay) - uy * (cx - ax)) * (ux * (dy - ay) - uy * (dx - ax))
+    two = (vx * (ay - cy) - vy * (ax - cx)) * (vx * (by - cy) - vy * (bx - cx))
+    if one < _ZERO and two < _ZERO:
+        return _ZERO  # they cross
+    return min(
+        min(_to_segment(ax, ay, cx, cy, dx, dy), _to_segment(bx, by, cx, cy, dx, dy)),
+        min(_to_segment(cx, cy, ax, ay, bx, by), _to_segment(dx, dy, ax, ay, bx, by)),
+    )
+
+
+@helper
+def _gap(route: Any, i: Any, a: Any, j: Any, b: Any) -> Any:
+    """Distance between step ``a`` of agent ``i`` and step ``b`` of agent ``j``."""
+    return _apart(
+        route[a, i, 0], route[a, i, 1], route[a + 1, i, 0], route[a + 1, i, 1],
+        route[b, j, 0], route[b, j, 1], route[b + 1, j, 0], route[b + 1, j, 1],
+    )  # fmt: skip
+
+
+@kernel(array("float32", 3), types.float32, types.float32, result("int16", 3), result("int64", 1))
+def needs(route: Any, distance: Any, stride: Any, need: Any, ties: Any) -> None:
+    """``need`` [agent, agent, step] of `agentsc.protocol.joint.order.needs`.
+
+    Args:
+        route: [step + 1, agent, 2]. stride: no step is longer. ties: [2], filled with the number of pairs of equal
+            steps that come too close, and how many of those have no possible order.
+    """
+    last, agents = route.shape[0] - 1, route.shape[1]
+    ties[0] = ties[1] = 0
+    for i in range(agents):
+        for j in range(agents):
+            for a in range(last):
+                need[i, j, a] = 0
+            if i == j:
+                continue
+            for a in range(last):
+                b = a - 1
+                while b >= 0:
+                    gap = _gap(route, i, a, j, b)
+                    if gap < distance:
+                        need[i, j, a] = b + 1
+                        break
+                    # Earlier by k steps it was at most k strides nearer.
+                    b -= max(int((gap - distance) / stride), 1)
+    for i in range(agents):
+        for j in range(i):
+            a = 0
+            while a < last:
+                gap = _gap(route, i, a, j, a)
+                if gap >= distance:
+                    a += max(int((gap - distance) / (stride + stride)), 1)
+                    continue
+                # Whoever has to pass before the other's next step has to pass before this one, too:
+                # between the two steps the other one rests in its way.
+                ties[0] += 1
+                mine = a + 1 < last and _gap(route, j, a + 1, i, a) < distance
+                theirs = a + 1 < last and _gap(route, i, a + 1, j, a) < distance
+                if mine and theirs:
+                    ties[1] += 1
+                if theirs or not mine:
+                    need[i, j, a] = a + 1
+                else:
+                    need[j, i, a] = a + 1
+                a += 1
+
+
+@kernel(
+    array("int16", 3), array("int64", 1), array("int16", 2), array("int32", 3), types.int32, types.int32,
+    array("boolean", 1), result("int64", 1), result("int32", 2), result("boolean", 1),
+)  # fmt: skip
+def extend(
+    need: Any, agent: Any, known: Any, known_at: Any, now: Any, slack: Any, may: Any, steps: Any, done: Any,
+    moved: Any,
+) -> None:  # fmt: skip
+    """`agentsc.protocol.joint.order.Progress.extend` for the rows of one lane.
+
+    Args:
+        need: [agent, agent, step]. agent: [row]. known: [row, agent], steps that peers have committed to.
+        known_at: [row, agent, step + 1], ticks. may: [row]. steps: [row]. done: [row, step + 1]. moved: [row].
+    """
+    last = need.shape[2]
+    for row in range(len(agent)):
+        me = agent[row]
+        moved[row] = False
+        while may[row] and steps[row] < last:
+            a = steps[row]
+            start = max(done[row, a], now)
+            free = True
+            for j in range(need.shape[1]):
+                b = need[me, j, a]
+                if b > 0:
+                    if known[row, j] < b:
+                        free = False
+                        break
+                    start = max(start, known_at[row, j, b] + slack)
+            if not free:
+                break
+            done[row, a + 1] = start + 1
+            steps[row] = a + 1
+            moved[row] = True
+
+
+@kernel(array("int16", 3), result("int64", 2), result("int64", 1))
+def retime(need: Any, when: Any, finished: Any) -> None:
+    """``when`` [step, agent]: slots in which steps are made if everybody moves as soon as the order allows.
+
+    Args:
+        need: [agent, agent, step]. finished: [1], filled with the number of slots, or −1 where the order is stuck.
+    """
+    agents, last = need.shape[0], need.shape[2]
+    count = np.zeros(agents, np.int64)
+    before = np.zeros(agents, np.int64)
+    slot = 0
+    left = agents * last
+    while left > 0:
+        before[:] = count
+        went = 0
+        for i in range(agents):
+            a = before[i]
+            if a >= last:
+                continue
+            free = True
+            for j in range(agents):
+                if need[i, j, a] > before[j]:
+                    free = False
+                    break
+            if free:
+                when[a, i] = slot
+                count[i] = a + 1
+                went += 1
+        if went == 0:
+            finished[0] = -1
+            return
+        left -= went
+        slot += 1
+    finished[0] = slot
+
+
+@kernel(
+    array("int64", 1), array("int64", 1), array("int64", 1), array("int64", 1), result("int16", 2), result("int32", 3)
+)
+def hear(row: Any, peer: Any, steps: Any, done: Any, known: Any, known_at: Any) -> None:
+    """`agentsc.protocol.joint.order.Progress.hear` of n words.
+
+    Args:
+        known: [row, agent]. known_at: [row, agent, step + 1].
+    """
+    for n in range(len(row)):
+        r, p, count = row[n], peer[n], steps[n]
+        known[r, p] = max(known[r, p], np.int16(count))
+        for k in range(count + 1):
+            at = np.int32(done[n] - (count - k))
+            if at < known_at[r, p, k]:
+                known_at[r, p, k] = at
+
+
+@kernel(
+    array("int16", 3), array("int64", 1), array("int64", 1), array("int16", 2), result("boolean", 2),
+    result("boolean", 2),
+)  # fmt: skip
+def awaited(need: Any, agent: Any, steps: Any, known: Any, now: Any, later: Any) -> None:
+    """`agentsc.protocol.joint.order.Progress.awaited`; now, later: [row, agent]."""
+    last = need.shape[2]
+    for row in range(len(agent)):
+        me, mine = agent[row], steps[row]
+        for j in range(need.shape[0]):
+            now[row, j] = later[row, j] = False
+            for a in range(known[row, j], last):
+                if 0 < need[j, me, a] <= mine:
+                    later[row, j] = True
+                    now[row, j] = a == known[row, j]
+                    break

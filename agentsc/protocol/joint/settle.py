@@ -1,0 +1,72 @@
+"""From everybody's wishes to a course: the same one wherever it is worked out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from agentsc.protocol.joint.lattice import Lattice
+from agentsc.protocol.joint.order import Course, Floats
+from agentsc.protocol.joint.search import plan
+from envs.world import World
+
+ROOM = (1.2, 1.35, 1.1)
+"""Shares of the separation that routes keep while they are searched, in the order they are tried.
+
+More room means less waiting for each other where routes follow each other closely, and longer routes.
+"""
+MOST_STEPS = (1 << 12) - 1
+"""A packet has twelve bits for a number of steps."""
+DIGEST_BYTES = 3
+
+
+class Settler:
+    """Works out courses on one map, and remembers them: everybody who has heard the same wants the same.
+
+    Args:
+        world: the map and limits; its goals are not looked at. distance: centre distance that routes keep, metres.
+        attempts, repairs: see `agentsc.protocol.joint.search.plan`.
+    """
+
+    def __init__(self, world: World, distance: float, attempts: int, repairs: int) -> None:
+        self.world, self.distance = world, distance
+        self.attempts, self.repairs = attempts, repairs
+        self._lattices: dict[float, Lattice] = {}
+        self._known: dict[bytes, Course | None] = {}
+
+    def course(self, starts: Floats, goals: Floats, key: tuple[int, ...]) -> Course | None:
+        """The course that leads agents from starts to goals [agent, 2], metres; None if none is found.
+
+        Args:
+            key: words that all random choices are keyed by.
+        """
+        asked = starts.tobytes() + goals.tobytes() + np.array(key, np.int64).tobytes()
+        if asked not in self._known:
+            self._known[asked] = self._work_out(starts, goals, key)
+        return self._known[asked]
+
+    def _work_out(self, starts: Floats, goals: Floats, key: tuple[int, ...]) -> Course | None:
+        if np.array_equal(starts, goals):
+            return Course.of(starts[None].repeat(2, 0), self.distance)
+        for room in ROOM:
+            route = plan(self._lattice(room), starts, goals, key, self.attempts, self.repairs)
+            if len(route) < 2:
+                continue  # nothing found
+            course = Course.of(route, self.distance)
+            if course is not None and course.steps <= MOST_STEPS:
+                return course
+        return None
+
+    def _lattice(self, room: float) -> Lattice:
+        if room not in self._lattices:
+            wide = replace(self.world, separation=self.world.separation * room)
+            self._lattices[room] = Lattice.of(wide)
+        return self._lattices[room]
+
+
+def digest(course: Course) -> int:
+    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the highest."""
+    whole = hashlib.blake2b(course.route.tobytes() + course.need.tobytes(), digest_size=DIGEST_BYTES)
+    return 1 + int.from_bytes(whole.digest(), "big") % ((1 << 8 * DIGEST_BYTES) - 2)

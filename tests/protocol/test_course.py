@@ -1,0 +1,279 @@
+"""Courses: the order that routes impose, how far it lets everybody go, and agreeing on one under any schedule."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from air import Outcome, RandomChoice, Schedule, crowd, fly, setup_of
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import agentsc
+from agentsc.intent.codec import Message
+from agentsc.protocol import PROTOCOLS, Block
+from agentsc.protocol.joint.order import Course, Progress, needs
+from agentsc.protocol.joint.settle import Settler, digest
+from agentsc.protocol.variants.course import AGREED, FREE, UNDER_WAY, CourseBlock
+from envs.geometry import segment_closest
+from envs.scenarios import SCENARIOS
+
+LANES = 24
+DISTANCE = 0.105
+
+
+# -- order -----------------------------------------------------------------------------------------
+
+
+def set_distance(a: NDArray, b: NDArray, c: NDArray, d: NDArray) -> float:
+    """Least distance of two segments, by brute force over both."""
+    share = np.linspace(0.0, 1.0, 201)[:, None]
+    one, two = a + (b - a) * share, c + (d - c) * share
+    return float(np.linalg.norm(one[:, None] - two[None], axis=-1).min())
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), agents=st.integers(2, 4), steps=st.integers(1, 12))
+def test_needs_are_what_brute_force_finds(seed: int, agents: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    step = rng.uniform(0.0, 0.05, (steps, agents, 1)) * (rng.random((steps, agents, 1)) < 0.8)
+    angle = np.cumsum(rng.normal(0.0, 0.7, (steps, agents)), 0)
+    moves = step * np.stack([np.cos(angle), np.sin(angle)], -1)
+    route = rng.uniform(-0.15, 0.15, (1, agents, 2)) + np.concatenate([np.zeros((1, agents, 2)), np.cumsum(moves, 0)])
+    route = route.astype(np.float32)
+    need, _ = needs(route, DISTANCE)
+    for i in range(agents):
+        for j in range(agents):
+            for a in range(steps):
+                gaps = [
+                    set_distance(route[a, i], route[a + 1, i], route[b, j], route[b + 1, j]) if i != j else np.inf
+                    for b in range(a)
+                ]
+                close = [b for b, gap in enumerate(gaps) if gap < DISTANCE - 2e-3]
+                maybe = [b for b, gap in enumerate(gaps) if gap < DISTANCE + 2e-3]
+                low, high = max(close, default=-1) + 1, max(maybe, default=-1) + 1
+                assert low <= need[i, j, a] <= high or need[i, j, a] == a + 1, "the last one comes from a tie"
+
+
+def crossing(gap: int) -> NDArray[np.float32]:
+    """Two agents cross at right angles, the second one ``gap`` steps after the first."""
+    along = np.linspace(-0.5, 0.5, 21, dtype=np.float32)
+    wait = np.full(gap, -0.5, np.float32)
+    first = np.stack([np.append(along, wait + 1.0), np.zeros(21 + gap)], -1)
+    second = np.stack([np.zeros(21 + gap), np.append(wait, along)], -1)
+    return np.stack([first, second], 1).astype(np.float32)
+
+
+def test_who_crosses_later_waits_for_word() -> None:
+    course = Course.of(crossing(6), DISTANCE)
+    assert course is not None
+    first, second = (Progress(course, np.array([k]), 0) for k in (0, 1))
+    may = np.ones(1, bool)
+    first.extend(0, may), second.extend(0, may)
+    assert first.steps[0] == course.steps, "nobody comes before it"
+    assert 0 < second.steps[0] < course.steps
+    stopped = second.at(np.array([0]), np.array([[99]]))[0, 0]
+    assert stopped[1] <= -DISTANCE, "it stops before the crossing"
+    assert first.awaited()[1][0, 1] and not first.awaited()[0][0, 1], "the second one will need word"
+    first.hear(np.array([0]), np.array([1]), *map(np.int64, second.word(np.array([0]))))
+    assert first.awaited()[0][0, 1], "and now it does"
+
+    # Word that comes late holds it up; word of a later step tells about earlier ones, too.
+    second.hear(np.array([0]), np.array([0]), np.array([course.steps]), np.array([60]))
+    second.extend(20, may)
+    assert second.steps[0] == course.steps
+    starts = np.flatnonzero(np.diff(second.done[0]) > 1)
+    assert len(starts) >= 1, "it had to wait for the first one, whose last step is made at tick 60"
+    first.hear(np.array([0]), np.array([1]), second.steps, second.done[:, -1])
+    assert not first.awaited()[1].any()
+
+
+def test_routes_that_follow_closely_are_spaced_by_waiting() -> None:
+    along = np.linspace(0.0, 1.0, 21, dtype=np.float32)
+    lead = np.stack([along + 0.11, np.zeros(21)], -1)
+    route = np.stack([lead, lead - np.float32([0.11, 0.0])], 1).astype(np.float32)
+    need, (ties, stuck) = needs(route, DISTANCE)
+    assert ties > 10 and stuck == 0
+    course = Course.of(route, DISTANCE)
+    assert course is not None and course.steps > 20
+    assert needs(course.route, DISTANCE)[1] == (0, 0)
+    assert (need[0, 1] == 0).all(), "the one in front waits for nobody"
+
+
+def test_two_that_must_trade_places_in_one_step_have_no_course() -> None:
+    route = np.float32([[[0.0, 0.0], [0.106, 0.0]], [[0.053, 0.092], [0.053, -0.092]], [[0.106, 0.0], [0.0, 0.0]]])
+    assert Course.of(route, DISTANCE) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), loss=st.sampled_from([0.0, 0.5, 0.9]))
+def test_in_any_order_of_words_nobody_comes_too_close_and_all_arrive(seed: int, loss: float) -> None:
+    course = bank(5)[seed % LANES]
+    if course is None:
+        return
+    rng, agents = np.random.default_rng(seed), course.route.shape[1]
+    progress = Progress(course, np.arange(agents), 0)
+    words: list[tuple[int, NDArray, NDArray, NDArray]] = []
+    path = []
+    for tick in range(4000):
+        progress.extend(tick, rng.random(agents) < 0.7)  # who may go on, and when, is anybody's guess
+        words.append((tick + int(rng.integers(1, 40)), *progress.word(np.arange(agents)), rng.random((agents, agents))))
+        for due, steps, done, luck in words:
+            if due == tick:
+                row, peer = np.nonzero((luck >= loss) & ~np.eye(agents, dtype=bool))
+                progress.hear(row, peer, steps[peer], done[peer].astype(np.int64))
+        words = [word for word in words if word[0] > tick]
+        path.append(progress.at(np.arange(agents), np.full((agents, 1), tick))[:, 0])
+        if (progress.steps == course.steps).all() and (progress.done[:, -1] <= tick).all():
+            break
+    assert (progress.steps == course.steps).all()
+    spots = np.stack(path)
+    first, second = np.triu_indices(agents, 1)
+    closest = segment_closest(spots[:-1, first], spots[1:, first], spots[:-1, second], spots[1:, second])
+    assert closest.min() >= DISTANCE - 1e-6
+
+
+# -- settling --------------------------------------------------------------------------------------
+
+
+@cache
+def bank(agents: int) -> list[Course | None]:
+    """Courses of a crowd of small arenas; the wishes are those of the fuzzed fleet."""
+    world = crowd(LANES, agents, 11)
+    settler = Settler(world, DISTANCE, attempts=8, repairs=0)
+    return [settler.course(world.starts[k], world.goals[k], (0, k)) for k in range(LANES)]
+
+
+def test_everybody_works_out_the_same_course() -> None:
+    world = crowd(2, 4, 11)
+    one, two = (Settler(world, DISTANCE, attempts=8, repairs=0) for _ in range(2))
+    course = one.course(world.starts[0], world.goals[0], (0, 0))
+    again = two.course(world.starts[0], world.goals[0], (0, 0))
+    assert course is not None and again is not None and digest(course) == digest(again)
+    other = two.course(world.starts[0], world.goals[0] * np.float32(0.9), (0, 0))
+    assert other is None or digest(other) != digest(course)
+    np.testing.assert_array_equal(course.route[0], world.starts[0])
+    np.testing.assert_allclose(course.route[-1], world.goals[0], atol=1e-6)
+
+
+# -- the protocol ----------------------------------------------------------------------------------
+
+
+class RandomCourse(RandomChoice, CourseBlock):
+    """The real protocol; who has left it draws plans at random."""
+
+
+def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, patience_s: float = 6.0) -> Outcome:
+    """Lanes of the bank's crowd under a schedule; in some, no course is found."""
+
+    def prepare(block: CourseBlock) -> None:
+        block.settler._work_out = look_up  # type: ignore[method-assign]
+        if weaken is not None:
+            weaken(block)  # type: ignore[operator]
+
+    courses = bank(agents)
+    starts = crowd(LANES, agents, 11).starts
+
+    def look_up(begin: NDArray, goals: NDArray, key: tuple[int, ...]) -> Course | None:
+        return courses[int(np.flatnonzero((starts == begin).all((1, 2)))[0])]
+
+    return fly(
+        schedule, lanes=LANES, agents=agents, ticks=150, seed=11, planner=RandomCourse, weaken=prepare,
+        variant=PROTOCOLS.create("course", replan_ticks=2, patience_s=patience_s), air_seed=seed,
+    )  # fmt: skip
+
+
+schedules = st.builds(
+    Schedule,
+    loss=st.sampled_from([0.0, 0.2, 0.5, 0.9]),
+    repeat=st.sampled_from([0.0, 0.3, 1.0]),
+    delay=st.sampled_from([1, 4, 20, 120]),
+    stall=st.sampled_from([1, 7, 40]),
+    tail=st.sampled_from([0.0, 0.1]),
+    jitter=st.sampled_from([0.0, 0.3, 1.0]),
+)
+
+
+def test_no_schedule_brings_agents_closer_than_touching(request: pytest.FixtureRequest) -> None:
+    thorough = request.config.getoption("--long")
+    flown = []
+
+    @settings(
+        max_examples=420 if thorough else 12, deadline=None, derandomize=not thorough, database=None,
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+    )  # fmt: skip
+    @given(schedules, st.integers(3, 6), st.sampled_from([0.5, 6.0]), st.integers(0, 2**31))
+    def any_schedule(schedule: Schedule, agents: int, patience_s: float, seed: int) -> None:
+        outcome = fleet(schedule, agents, seed, patience_s=patience_s)
+        assert not outcome.collided.any(), f"{outcome.closest.min():.4f} m"
+        flown.append(LANES)
+
+    any_schedule()
+    assert sum(flown) >= (10_000 if thorough else 250)
+
+
+def sets_out_at_once(block: CourseBlock) -> None:
+    """Without waiting for all others to agree."""
+    listen = block.listen
+
+    def eager(inbox, clock) -> None:  # type: ignore[no-untyped-def]
+        listen(inbox, clock)
+        block._set_out(np.flatnonzero(block.phase == AGREED))
+
+    block.listen = eager  # type: ignore[method-assign]
+
+
+def ignores_the_order(block: CourseBlock) -> None:
+    agree = block._agree
+
+    def careless(row: int) -> None:
+        agree(row)
+        for progress in block.progress.values():
+            progress.known[:] = progress.course.steps
+            progress.known_at[:] = 0
+
+    block._agree = careless  # type: ignore[method-assign]
+
+
+def forgets_that_it_agreed(block: CourseBlock) -> None:
+    """After a while without news it negotiates plan by plan, though others may have set out."""
+    listen = block.listen
+
+    def forgetful(inbox, clock) -> None:  # type: ignore[no-untyped-def]
+        listen(inbox, clock)
+        if clock == 12:
+            block.phase[block.phase == AGREED] = FREE
+
+    block.listen = forgetful  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("weaken", [sets_out_at_once, ignores_the_order, forgets_that_it_agreed])
+def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(weaken: object) -> None:
+    rough = Schedule(loss=0.7, repeat=0.2, delay=8, stall=5, tail=0.05)
+    assert fleet(rough, 6, 2, weaken, 2.0).collided.sum() >= 2
+
+
+def test_words_from_a_course_that_one_has_not_agreed_to_mean_nothing() -> None:
+    setup = setup_of(crowd(1, 3, 0))
+    block = CourseBlock(PROTOCOLS.create("course"), setup, [0, 1, 2])
+    block.clock = 0
+    message = Message.blank(1, setup.spec)
+    message.steps[:], message.done[:] = 9, 9
+    block._hear_progress(np.array([0]), np.array([1]), np.array([0]), message)
+    assert not (block.phase == UNDER_WAY).any()
+
+
+def test_a_fleet_arrives_by_its_course_and_says_little() -> None:
+    weave = {"name": "weave", "agents": 8}
+    result = agentsc.run(scenario=weave, protocol="course", link="erasure:p=0.5", episodes=2)
+    metrics = result.metrics
+    assert metrics["success_rate"]["mean"] == 1.0 and metrics["collision_free_rate"]["mean"] == 1.0
+    assert metrics["bits_per_agent_s"]["mean"] < 1000
+
+
+def test_with_a_limit_on_acceleration_everybody_negotiates() -> None:
+    world = SCENARIOS.create("weave", agents=4, a_max=2.0).build(seed=0, episodes=np.arange(1))
+    block: Block = CourseBlock(PROTOCOLS.create("course"), setup_of(world), range(4))
+    assert isinstance(block, CourseBlock) and (block.phase == FREE).all()
