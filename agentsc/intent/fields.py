@@ -12,9 +12,9 @@ A packet is BASE, then each section whose bit is set in the mask, then a checksu
 | CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
 
 A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets (an OPTIMISED
-packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE and PROGRESS, which speak of a
-course (`agentsc.protocol.joint.order`): where a peer wants to go and what it has worked out from everybody's wishes,
-and how far along it is.
+packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE, RENEW and PROGRESS, which speak
+of a course (`agentsc.protocol.joint.order`): where a peer wants to go and what it has worked out from everybody's
+wishes; the same, with how far it goes along the course before; and how far along a course it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS = 1, 2, 3, 4, 5
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW = 1, 2, 3, 4, 5, 6
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
@@ -75,12 +75,14 @@ AGREE_FIELDS = (
     Field("digest", 24),
 )
 PROGRESS_FIELDS = (Field("course", 8), Field("steps", 12), Field("done", 16))
+RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
 KIND_FIELDS = {
     STATE: STATE_FIELDS,
     TRAJECTORY: TRAJECTORY_FIELDS,
     OPTIMISED: TRAJECTORY_FIELDS,
     AGREE: AGREE_FIELDS,
     PROGRESS: PROGRESS_FIELDS,
+    RENEW: RENEW_FIELDS,
 }
 """What follows the kind of a packet with an empty mask."""
 

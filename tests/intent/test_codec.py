@@ -18,6 +18,7 @@ from agentsc.intent.fields import (
     KIND_FIELDS,
     PLAN,
     PROGRESS,
+    RENEW,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -53,12 +54,14 @@ def messages(
     m.grant_peer[:] = rng.integers(0, 256, (count, most)) * present
     m.grant_seq[:] = rng.integers(0, 8, (count, most)) * present
     m.grant_verdict[:] = rng.integers(0, 2, (count, most)) * present
-    state, agree, progress = ((m.sections == 0) & (m.kind == kind) for kind in (STATE, AGREE, PROGRESS))
+    kinds_of = (np.isin(m.kind, which) & (m.sections == 0) for which in ((STATE,), (AGREE, RENEW), (PROGRESS, RENEW)))
+    state, agree, progress = kinds_of
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
     m.course[:] = rng.integers(0, 256, count) * (agree | progress)
     m.digest[:] = rng.integers(0, 1 << 24, count) * agree
     m.steps[:], m.done[:] = (rng.integers(0, 1 << bits, count) * progress for bits in (12, 16))
+    m.lag[:] = rng.integers(0, 256, count) * (agree & progress)
     trajectory = (m.sections == 0) & np.isin(m.kind, WAYPOINT_KINDS)
     m.waypoint_t0[:] = rng.integers(0, 1 << 16, count) * trajectory
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory

@@ -212,7 +212,7 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
     planner: Callable[[Any, Setup, list[int]], Block] = RandomPlanner, variant: Variant | None = None,
-    weaken: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1,
+    weaken: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1, meanwhile: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
@@ -223,6 +223,7 @@ def fly(
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
         air_seed: of the packets' fate and of random plans, for the same fleet under other circumstances.
+        meanwhile: called with every block and the tick, before that begins.
     """
     world = crowd(lanes, agents, seed, ticks=ticks)
     setup = setup_of(world, seed)
@@ -243,6 +244,8 @@ def fly(
     closest = np.full(lanes, np.inf, np.float32)
     far = np.full((lanes, agents), np.inf, np.float32)
     for tick in range(ticks):
+        for block in blocks if meanwhile is not None else ():
+            meanwhile(block, tick)
         for number in range(ROUNDS):
             clock = tick * ROUNDS + number
             inbox = air.deliver(clock)

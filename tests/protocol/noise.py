@@ -26,6 +26,7 @@ from agentsc.intent.fields import (
     OPTIMISED,
     PLAN,
     PROGRESS,
+    RENEW,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -48,11 +49,12 @@ LAYOUTS = {
     "optimised": (0, OPTIMISED),
     "agree": (0, AGREE),
     "progress": (0, PROGRESS),
+    "renew": (0, RENEW),
 }
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
 OF_PROTOCOL = {"token": "intent", "verdicts": "intent", "proposal": "intent", "state": "orca"} | dict.fromkeys(
-    ("agree", "progress"), "course"
+    ("agree", "progress", "renew"), "course"
 )
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
@@ -82,13 +84,15 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
         m.grant_count[:] = VERDICTS
         m.grant_peer[:] = rng.integers(0, agents, (count, VERDICTS))
         m.grant_seq[:], m.grant_verdict[:] = (rng.integers(0, top, (count, VERDICTS)) for top in (8, 2))
-    if kind in (STATE, AGREE):
+    if kind in (STATE, AGREE, RENEW):
         m.position[:] = rng.integers(0, 1 << 16, (count, 2))
-    if kind in (AGREE, PROGRESS):
+    if kind in (AGREE, PROGRESS, RENEW):
         m.course[:] = rng.integers(0, 256, count)
-    if kind == AGREE:
+    if kind in (AGREE, RENEW):
         m.digest[:] = rng.integers(0, 1 << 24, count)
-    if kind == PROGRESS:
+    if kind == RENEW:
+        m.lag[:] = rng.integers(0, 256, count)
+    if kind in (PROGRESS, RENEW):
         m.steps[:], m.done[:] = rng.integers(0, 1 << 12, count), rng.integers(0, 1 << 16, count)
     if kind == STATE:
         m.velocity[:] = rng.integers(-2048, 2048, (count, 2))

@@ -45,13 +45,15 @@ def _gap(route: Any, i: Any, a: Any, j: Any, b: Any) -> Any:
     )  # fmt: skip
 
 
-@kernel(array("float32", 3), types.float32, types.float32, result("int16", 3), result("int64", 1))
-def needs(route: Any, distance: Any, stride: Any, need: Any, ties: Any) -> None:
+@kernel(
+    array("float32", 3), types.float32, types.float32, array("int64", 1), result("int16", 3), result("int64", 1)
+)
+def needs(route: Any, distance: Any, stride: Any, covered: Any, need: Any, ties: Any) -> None:
     """``need`` [agent, agent, step] of `agentsc.protocol.joint.order.needs`.
 
     Args:
-        route: [step + 1, agent, 2]. stride: no step is longer. ties: [2], filled with the number of pairs of equal
-            steps that come too close, and how many of those have no possible order.
+        route: [step + 1, agent, 2]. stride: no step is longer. covered: [agent]. ties: [2], filled with the number of
+            pairs of equal steps that come too close, and how many of those have no possible order.
     """
     last, agents = route.shape[0] - 1, route.shape[1]
     ties[0] = ties[1] = 0
@@ -61,7 +63,7 @@ def needs(route: Any, distance: Any, stride: Any, need: Any, ties: Any) -> None:
                 need[i, j, a] = 0
             if i == j:
                 continue
-            for a in range(last):
+            for a in range(covered[i], last):
                 b = a - 1
                 while b >= 0:
                     gap = _gap(route, i, a, j, b)
@@ -72,11 +74,15 @@ def needs(route: Any, distance: Any, stride: Any, need: Any, ties: Any) -> None:
                     b -= max(int((gap - distance) / stride), 1)
     for i in range(agents):
         for j in range(i):
-            a = 0
+            a = min(covered[i], covered[j])
             while a < last:
                 gap = _gap(route, i, a, j, a)
                 if gap >= distance:
                     a += max(int((gap - distance) / (stride + stride)), 1)
+                    continue
+                if a < covered[i] or a < covered[j]:
+                    ties[1] += 1  # in the way of somebody who cannot leave yet
+                    a += 1
                     continue
                 # Whoever has to pass before the other's next step has to pass before this one, too:
                 # between the two steps the other one rests in its way.
@@ -92,13 +98,31 @@ def needs(route: Any, distance: Any, stride: Any, need: Any, ties: Any) -> None:
                 a += 1
 
 
+@kernel(array("float32", 3), types.float32, types.float32, array("int64", 1), result("int16", 3))
+def led(route: Any, distance: Any, stride: Any, covered: Any, need: Any) -> None:
+    """Raise ``need`` so that all steps committed to before come first, whatever their numbers; see `needs`."""
+    last, agents = route.shape[0] - 1, route.shape[1]
+    for i in range(agents):
+        for j in range(agents):
+            if i == j:
+                continue
+            for a in range(covered[i], last):
+                b = covered[j] - 1
+                while b >= need[i, j, a]:
+                    gap = _gap(route, i, a, j, b)
+                    if gap < distance:
+                        need[i, j, a] = b + 1
+                        break
+                    b -= max(int((gap - distance) / stride), 1)
+
+
 @kernel(
-    array("int16", 3), array("int64", 1), array("int16", 2), array("int32", 3), types.int32, types.int32,
+    array("int16", 3), array("int64", 1), array("int16", 2), array("int32", 3), types.int32, types.int32, types.int32,
     array("boolean", 1), result("int64", 1), result("int32", 2), result("boolean", 1),
 )  # fmt: skip
 def extend(
-    need: Any, agent: Any, known: Any, known_at: Any, now: Any, slack: Any, may: Any, steps: Any, done: Any,
-    moved: Any,
+    need: Any, agent: Any, known: Any, known_at: Any, now: Any, slack: Any, until: Any, may: Any, steps: Any,
+    done: Any, moved: Any,
 ) -> None:  # fmt: skip
     """`agentsc.protocol.joint.order.Progress.extend` for the rows of one lane.
 
@@ -121,7 +145,7 @@ def extend(
                         free = False
                         break
                     start = max(start, known_at[row, j, b] + slack)
-            if not free:
+            if not free or start > until:
                 break
             done[row, a + 1] = start + 1
             steps[row] = a + 1
@@ -183,18 +207,21 @@ def hear(row: Any, peer: Any, steps: Any, done: Any, known: Any, known_at: Any) 
 
 
 @kernel(
-    array("int16", 3), array("int64", 1), array("int64", 1), array("int16", 2), result("boolean", 2),
-    result("boolean", 2),
+    array("int16", 3), array("int64", 1), array("int64", 1), array("int64", 1), array("int16", 2),
+    result("boolean", 2), result("boolean", 2), result("boolean", 2),
 )  # fmt: skip
-def awaited(need: Any, agent: Any, steps: Any, known: Any, now: Any, later: Any) -> None:
-    """`agentsc.protocol.joint.order.Progress.awaited`; now, later: [row, agent]."""
+def awaited(need: Any, agent: Any, steps: Any, told: Any, known: Any, now: Any, later: Any, news: Any) -> None:
+    """`agentsc.protocol.joint.order.Progress.awaited`; now, later, news: [row, agent]."""
     last = need.shape[2]
     for row in range(len(agent)):
-        me, mine = agent[row], steps[row]
+        me = agent[row]
         for j in range(need.shape[0]):
-            now[row, j] = later[row, j] = False
+            now[row, j] = later[row, j] = news[row, j] = False
             for a in range(known[row, j], last):
-                if 0 < need[j, me, a] <= mine:
+                wanted = need[j, me, a]
+                if 0 < wanted <= steps[row]:
                     later[row, j] = True
-                    now[row, j] = a == known[row, j]
-                    break
+                    now[row, j] = now[row, j] or a == known[row, j]
+                    if wanted > told[row]:
+                        news[row, j] = True
+                        break

@@ -59,11 +59,14 @@ class Trip:
         return cls(start, goal, to_go, leave, arrive, least + 1 if least < UNREACHED else UNREACHED)
 
 
-def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int, hold: int = 0) -> Places | None:
+def find(
+    lattice: Lattice, trip: Trip, others: list[Claim], latest: int, hold: int = 0, ready: int = 0
+) -> Places | None:
     """The way of one agent that arrives first, and among those the shortest.
 
     Args:
         others: whom to keep clear of. latest: step by which to arrive. hold: step before which not to leave.
+        ready: step before which it is not at the start yet, and nobody keeps it from being there later.
 
     Returns:
         Positions [S + 1, 2] at steps, metres; None if there is no way.
@@ -74,13 +77,14 @@ def find(lattice: Lattice, trip: Trip, others: list[Claim], latest: int, hold: i
     busy = np.flatnonzero(near.any(0))
     # The goal has to stay free for ever from the half step of arrival on.
     earliest = max(trip.least, 0 if not len(busy) else int(busy[-1]) // 2 + 1)
-    if earliest == 0:
-        return trip.start[None].astype(np.float64)
+    if earliest == 0 or (trip.least == 0 and (not len(busy) or busy[-1] < 2 * ready)):
+        return np.repeat(trip.start[None].astype(np.float64), ready + 1, axis=0)
+    hold = max(hold, ready)
     earliest = max(earliest, trip.least + hold)
     slack = 2
     while earliest <= latest:
         budget = min(earliest + slack, latest)
-        way = _Wave(lattice, trip, others, spots, budget, hold).run(earliest)
+        way = _Wave(lattice, trip, others, spots, budget, hold, ready).run(earliest)
         if way is not None or budget == latest:
             return way
         slack = 2 * slack + 2
@@ -95,9 +99,9 @@ class _Wave:
     """
 
     def __init__(
-        self, lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, budget: int, hold: int
+        self, lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, budget: int, hold: int, ready: int
     ) -> None:
-        """See `find`. spots: [other, half step, 2], metres; hold: step before which not to leave."""
+        """See `find`. spots: [other, half step, 2], metres."""
         self.lattice, self.trip, self.others, self.spots = lattice, trip, others, spots
         self.budget, self.hold = budget, hold
         rows, columns = lattice.shape
@@ -113,6 +117,7 @@ class _Wave:
         nodes, _ = trip.leave
         self.left = trip.to_go[nodes[:, 0], nodes[:, 1]]
         away = np.linalg.norm(spots - self.start, axis=-1) < lattice.distance
+        away[:, : 2 * ready] = False
         self.start_taken = np.append(np.flatnonzero(away.any(0)), spots.shape[1])[0]  # half step
 
     def run(self, earliest: int) -> Places | None:

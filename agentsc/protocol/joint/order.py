@@ -27,6 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsc.protocol.joint.search import Lead
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 NEVER = np.int32(1 << 30)
@@ -40,11 +42,14 @@ class Course:
         route: float32 [S + 1, agent, 2], metres; step a leads from way-point a to a + 1, at top speed in one tick.
         need: int16 [agent i, agent j, S]; i makes step a after the first ``need`` steps of j.
         distance: metres; what comes closer has an order.
+        tick: of way-point 0. covered: int64 [agent], steps that were committed to before, made by tick + covered.
     """
 
     route: Floats
     need: NDArray[np.int16]
     distance: float
+    tick: int
+    covered: Ints
 
     @property
     def steps(self) -> int:
@@ -52,13 +57,18 @@ class Course:
         return len(self.route) - 1
 
     @classmethod
-    def of(cls, route: Floats, distance: float) -> Course | None:
+    def of(cls, route: Floats, distance: float, tick: int = 0, lead: Lead | None = None) -> Course | None:
         """The course of routes [S + 1, agent, 2] that are made in lockstep, with as many waits as it takes.
+
+        Args:
+            tick: of way-point 0. lead: steps that agents have committed to already. The routes rest where those end;
+                no other step may come too close to that place before its owner has left it.
 
         Returns:
             None if equally numbered steps come too close and cannot be told apart by waiting.
         """
-        need, (ties, stuck) = needs(route, distance)
+        lead = Lead.none(route[0]) if lead is None else lead
+        need, (ties, stuck) = needs(route, distance, lead)
         if stuck:
             return None
         if ties:
@@ -66,17 +76,26 @@ class Course:
             if slots is None:
                 return None
             route = stretched(route, *slots)
-            need, (ties, _) = needs(route, distance)
+            need, (ties, _) = needs(route, distance, lead)
             if ties:
                 return None
-        return cls(route, need, distance)
+        return cls(led(route, lead), need, distance, tick, lead.until)
 
 
-def needs(route: Floats, distance: float) -> tuple[NDArray[np.int16], tuple[int, int]]:
+def led(route: Floats, lead: Lead) -> Floats:
+    """Routes [S + 1, agent, 2] with what agents have committed to instead of the rest at its end."""
+    route = route.copy()
+    for agent, until in enumerate(lead.until.tolist()):
+        route[: until + 1, agent] = lead.path[: until + 1, agent]
+    return route
+
+
+def needs(route: Floats, distance: float, lead: Lead | None = None) -> tuple[NDArray[np.int16], tuple[int, int]]:
     """How many steps of each peer come before each step.
 
     Args:
-        route: [S + 1, agent, 2], metres. distance: metres; steps are compared as sets of points.
+        route: [S + 1, agent, 2], metres; it rests while its agent is led. distance: metres; steps are compared as sets
+            of points. lead: steps that agents have committed to already; they come before all others.
 
     Returns:
         int16 [agent i, agent j, S]: one more than the last step b < a of j that comes too close to step a of i, 0 if
@@ -85,11 +104,15 @@ def needs(route: Floats, distance: float) -> tuple[NDArray[np.int16], tuple[int,
     """
     from agentsc.protocol.joint import _kernels
 
+    lead = Lead.none(route[0]) if lead is None else lead
     route = np.ascontiguousarray(route, np.float32)
     steps, agents = len(route) - 1, route.shape[1]
-    stride = float(np.linalg.norm(np.diff(route, axis=0), axis=-1).max(initial=0.0)) + 1e-6
+    whole = led(route, lead)
+    stride = float(np.linalg.norm(np.diff(whole, axis=0), axis=-1).max(initial=0.0)) + 1e-6
     need, ties = np.zeros((agents, agents, steps), np.int16), np.zeros(2, np.int64)
-    _kernels.needs(route, distance, stride, need, ties)
+    _kernels.needs(route, distance, stride, lead.until, need, ties)
+    if lead.until.any():
+        _kernels.led(whole, distance, stride, lead.until, need)
     return need, (int(ties[0]), int(ties[1]))
 
 
@@ -121,20 +144,21 @@ class Progress:
         known_at: int32 [row, agent, S + 1], ticks by which they are made.
     """
 
-    def __init__(self, course: Course, agents: Ints, tick: int, slack: int = 0) -> None:
-        """Everybody rests at the first way-point.
+    def __init__(self, course: Course, agents: Ints, slack: int = 0) -> None:
+        """Everybody has committed to what it was led by, and knows that of all others.
 
         Args:
-            agents: [row], whose rows these are. tick: before which nobody moves.
+            agents: [row], whose rows these are.
             slack: ticks to wait beyond what a peer's clock says (bounded skew).
         """
         self.course, self.agents, self.slack = course, np.asarray(agents, np.int64), slack
-        rows, count, last = len(self.agents), course.route.shape[1], course.steps
-        self.steps = np.zeros(rows, np.int64)
-        self.done = np.full((rows, last + 1), NEVER, np.int32)
-        self.done[:, 0] = tick
-        self.known = np.zeros((rows, count), np.int16)
-        self.known_at = np.full((rows, count, last + 1), NEVER, np.int32)
+        rows, last = len(self.agents), course.steps
+        covered = np.arange(last + 1) <= course.covered[:, None]
+        at = np.where(covered, course.tick + np.arange(last + 1), NEVER).astype(np.int32)
+        self.steps = course.covered[self.agents]
+        self.done = at[self.agents]
+        self.known = np.repeat(course.covered[None].astype(np.int16), rows, axis=0)
+        self.known_at = np.repeat(at[None], rows, axis=0)
 
     def hear(self, row: Ints, peer: Ints, steps: Ints, done: Ints) -> None:
         """Peers [n] have committed to so many steps, the last of which is made at tick ``done`` [n].
@@ -147,33 +171,34 @@ class Progress:
         columns = (np.asarray(column[fine], np.int64) for column in (row, peer, steps, done))
         _kernels.hear(*columns, self.known, self.known_at)
 
-    def extend(self, tick: int, may: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Those who may [row] commit to every step that the order allows now: bool [row], who did."""
+    def extend(self, tick: int, may: NDArray[np.bool_], ahead: int = int(NEVER)) -> NDArray[np.bool_]:
+        """Those who may [row] commit to every step that the order allows now: bool [row], who did.
+
+        Args:
+            ahead: ticks; no step is committed to that starts later than that from now.
+        """
         from agentsc.protocol.joint import _kernels
 
         moved = np.zeros(len(self.agents), bool)
+        until = min(tick + ahead, int(NEVER))
         _kernels.extend(
             self.course.need, self.agents, self.known, self.known_at, np.int32(tick), np.int32(self.slack),
-            may, self.steps, self.done, moved,
+            np.int32(until), may, self.steps, self.done, moved,
         )  # fmt: skip
         return moved
-
-    def at(self, row: Ints, ticks: Ints) -> Floats:
-        """Positions [n, k, 2] of rows [n] at ticks [n, k], as committed."""
-        made = (self.done[row][:, None] <= ticks[..., None]).sum(-1) - 1
-        return self.course.route[np.maximum(made, 0), self.agents[row][:, None]]
 
     def word(self, row: Ints) -> tuple[Ints, NDArray[np.int32]]:
         """What rows [n] can tell: steps committed to, and the tick by which they are made."""
         return self.steps[row], self.done[row, self.steps[row]]
 
-    def awaited(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which peers lack word of a row's latest steps, as far as the row knows: two of bool [row, agent].
+    def awaited(self, told: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which peers lack word of a row's latest steps, as far as the row knows: three of bool [row, agent].
 
-        Those that need it for the step they are at, and those that will need it for a later one.
+        Those that need it for the step they are at; for any step; and for any step for which the first ``told`` [row]
+        steps do not do.
         """
         from agentsc.protocol.joint import _kernels
 
-        now, later = np.zeros(self.known.shape, bool), np.zeros(self.known.shape, bool)
-        _kernels.awaited(self.course.need, self.agents, self.steps, self.known, now, later)
-        return now, later
+        now, later, news = (np.zeros(self.known.shape, bool) for _ in range(3))
+        _kernels.awaited(self.course.need, self.agents, self.steps, told, self.known, now, later, news)
+        return now, later, news

@@ -17,6 +17,8 @@ multi-agent path finding via large neighborhood search", IJCAI 2021 (2).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,35 +36,94 @@ GLANCES = 48
 """Ticks at which a straight dash to the goal is considered."""
 
 
-def plan(lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int) -> Floats:
+@dataclass(frozen=True)
+class Lead:
+    """Where agents still go before a search may decide for them: a way to their starts, already promised to others.
+
+    Attributes:
+        path: float32 [L + 1, agent, 2], metres, at ticks. until: int64 [agent], ticks after which each is at its start.
+    """
+
+    path: Floats
+    until: Ints
+
+    @classmethod
+    def none(cls, starts: Floats) -> Lead:
+        """Everybody is at its start [agent, 2] already."""
+        return cls(starts[None].astype(np.float32), np.zeros(len(starts), np.int64))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is searched: trips [agent], the step by which everybody is at its start, and ways that are promised.
+
+    Attributes:
+        ready: int64 [agent], steps. promised: per agent, its claims until it is ready.
+    """
+
+    lattice: Lattice
+    trips: list[Trip]
+    ready: Ints
+    promised: list[list[Claim]]
+
+    @classmethod
+    def of(cls, lattice: Lattice, starts: Floats, goals: Floats, lead: Lead) -> _Task:
+        trips = [Trip.of(lattice, start, goal) for start, goal in zip(starts, goals, strict=True)]
+        ready = -(-lead.until // lattice.ticks)
+        gone = lattice.origin - 1e3 * lattice.step_m  # a claim's last place is for ever
+        promised: list[list[Claim]] = []
+        for agent, steps in enumerate(ready.tolist()):
+            tick = np.minimum(np.arange(steps + 1) * lattice.ticks, lead.until[agent])
+            way = np.vstack([lead.path[tick, agent], gone[None]]).astype(np.float64)
+            rest = np.vstack([np.repeat(starts[agent][None], steps + 1, axis=0), gone[None]]).astype(np.float64)
+            promised.append([Claim(lattice, way), Claim(lattice, rest)] if steps else [])
+        return cls(lattice, trips, ready, promised)
+
+    def find(self, agent: int, found: dict[int, Claim], latest: int, hold: int = 0) -> Claim | None:
+        """The way of one agent around those found, and around what all others have promised."""
+        others = list(found.values())
+        for other, promised in enumerate(self.promised):
+            if other != agent and promised:
+                others += promised[: 1 if other in found else 2]
+        path = find(self.lattice, self.trips[agent], others, latest, hold, int(self.ready[agent]))
+        return None if path is None else Claim(self.lattice, path)
+
+
+def plan(
+    lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int,
+    lead: Lead | None = None,
+) -> Floats:  # fmt: skip
     """Paths of all agents that keep apart and arrive; if none are found, everybody stays.
 
     Args:
         starts, goals: float32 [agent, 2], metres. key: words that all random choices are keyed by.
         attempts: orders tried until everybody has a path. repairs: neighbourhoods searched after that.
+        lead: how agents come to their starts. Their paths rest there from the beginning, too: they must not be
+            in anybody's way there, however early they come.
 
     Returns:
         float32 [T + 1, agent, 2], positions at ticks, metres; everybody rests after the last.
     """
     stay = starts[None].astype(np.float32)
-    trips = [Trip.of(lattice, start, goal) for start, goal in zip(starts, goals, strict=True)]
-    longest = max(trip.least for trip in trips)
+    lead = Lead.none(starts) if lead is None else lead
+    task = _Task.of(lattice, starts, goals, lead)
+    longest = max(trip.least for trip in task.trips)
     if longest == UNREACHED:
         return stay
+    longest += int(task.ready.max())
     # Whoever cannot make it in time is on its way all the same.
     latest = max(lattice.world.max_ticks // lattice.ticks, 3 * longest + 32)
-    claims = _first(lattice, trips, latest, key, attempts)
+    claims = _first(task, latest, key, attempts)
     if claims is None:
         return stay
-    claims = _improve(lattice, trips, claims, key, repairs)
-    paths = straighten(lattice.world, at_ticks(claims, lattice.ticks))
+    claims = _improve(task, claims, key, repairs)
+    paths = straighten(lattice.world, at_ticks(claims, lattice.ticks), lead.until)
     return paths if sound(lattice.world, paths) else stay
 
 
-def _first(
-    lattice: Lattice, trips: list[Trip], latest: int, key: tuple[int, ...], attempts: int
-) -> list[Claim] | None:
+def _first(task: _Task, latest: int, key: tuple[int, ...], attempts: int) -> list[Claim] | None:
     """A path for everybody, from prioritised planning in several orders."""
+    trips = task.trips
     urgency = np.array([float(trip.least) for trip in trips])
     failures = np.zeros(len(trips))
     for attempt in range(attempts):
@@ -74,11 +135,11 @@ def _first(
         hold = np.where(waits[0] < 0.5, waits[1] * most, 0.0).astype(np.int64)
         found: dict[int, Claim] = {}
         for agent in np.argsort(-rank, kind="stable").tolist():
-            path = find(lattice, trips[agent], list(found.values()), latest, int(hold[agent]))
-            if path is None:
+            claim = task.find(agent, found, latest, int(hold[agent]))
+            if claim is None:
                 failures[agent] = failures.max() + 1.0
                 break
-            found[agent] = Claim(lattice, path)
+            found[agent] = claim
         if len(found) == len(trips):
             return [found[agent] for agent in range(len(trips))]
     return None
@@ -90,12 +151,10 @@ def _value(claims: list[Claim]) -> tuple[int, int, float]:
     return max(steps), sum(steps), round(sum(claim.length for claim in claims), 6)
 
 
-def _improve(
-    lattice: Lattice, trips: list[Trip], claims: list[Claim], key: tuple[int, ...], repairs: int
-) -> list[Claim]:
+def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: int) -> list[Claim]:
     """Large neighbourhood search around a solution."""
-    count = len(trips)
-    alone = [_alone(lattice, trip) for trip in trips]
+    count, lattice = len(task.trips), task.lattice
+    alone = [_alone(task, agent) for agent in range(count)]
     value = _value(claims)
     for repair in range(repairs):
         chance = keyed.uniform(*key, keyed.stream_id("repair"), repair, np.arange(2 * count + 1))
@@ -114,16 +173,17 @@ def _improve(
         wish[late] = 2.5
         redo = np.argsort(-wish, kind="stable")[:size]
         order = redo[np.argsort(-(chance[count : 2 * count][redo] + (redo == late) * (repair % 3 > 0)), kind="stable")]
-        tried = _again(lattice, trips, claims, order.tolist(), value[0])
+        tried = _again(task, claims, order.tolist(), value[0])
         if tried is not None and _value(tried) <= value:
             claims, value = tried, _value(tried)
     return claims
 
 
-def _alone(lattice: Lattice, trip: Trip) -> Claim:
-    path = find(lattice, trip, [], trip.least)
+def _alone(task: _Task, agent: int) -> Claim:
+    trip, ready = task.trips[agent], int(task.ready[agent])
+    path = find(task.lattice, trip, [], trip.least + ready, ready=ready)
     assert path is not None, "a trip's least number of steps is reached without traffic"
-    return Claim(lattice, path)
+    return Claim(task.lattice, path)
 
 
 def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> NDArray[np.float64]:
@@ -133,16 +193,14 @@ def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> ND
     return np.asarray(gap < distance, np.float64)
 
 
-def _again(
-    lattice: Lattice, trips: list[Trip], claims: list[Claim], order: list[int], latest: int
-) -> list[Claim] | None:
+def _again(task: _Task, claims: list[Claim], order: list[int], latest: int) -> list[Claim] | None:
     """Plan some agents anew, in this order, around all others; None if one arrives later than ``latest``."""
     kept = {agent: claim for agent, claim in enumerate(claims) if agent not in order}
     for agent in order:
-        path = find(lattice, trips[agent], list(kept.values()), latest)
-        if path is None:
+        claim = task.find(agent, kept, latest)
+        if claim is None:
             return None
-        kept[agent] = Claim(lattice, path)
+        kept[agent] = claim
     return [kept[agent] for agent in range(len(claims))]
 
 
@@ -159,7 +217,7 @@ def at_ticks(claims: list[Claim], ticks: int) -> Floats:
     return np.stack(paths, axis=1).astype(np.float32)
 
 
-def straighten(world: World, paths: Floats) -> Floats:
+def straighten(world: World, paths: Floats, since: Ints | None = None) -> Floats:
     """Straight pieces for bent ones where nobody minds, and earlier arrivals.
 
     A piece between two ticks gives way to a straight one at constant speed, or to one at full speed
@@ -167,6 +225,7 @@ def straighten(world: World, paths: Floats) -> Floats:
 
     Args:
         paths: float32 [T + 1, agent, 2], metres; changed in place.
+        since: int64 [agent], ticks before which nobody moves; 0 if not given.
 
     Returns:
         The same paths, [T' + 1, agent, 2], without the rest at the end.
@@ -175,18 +234,19 @@ def straighten(world: World, paths: Floats) -> Floats:
     for _ in range(2):
         for agent in np.argsort(-_arrivals(paths), kind="stable").tolist():
             arrival = int(_arrivals(paths)[agent])
-            begin = np.unique(np.linspace(0, max(arrival - 1, 0), GLANCES).astype(np.int64))
+            early = 0 if since is None else min(int(since[agent]), arrival)
+            begin = np.unique(np.linspace(early, max(arrival - 1, early), GLANCES).astype(np.int64))
             gap = np.linalg.norm(paths[-1, agent] - paths[begin, agent], axis=-1)
             end = begin + np.maximum(np.ceil(gap / tick_m).astype(np.int64), 1)
             sooner = end < arrival
             earliest = np.argsort(end[sooner], kind="stable")
             _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, one=True)
             arrival = int(_arrivals(paths)[agent])
-            span = arrival
+            span = arrival - early
             while span >= 2:
                 # Pieces of one pass do not overlap, so that all of them may be replaced.
                 for first in (0, span // 2):
-                    begin = np.arange(first, arrival - span + 1, span)
+                    begin = np.arange(early + first, arrival - span + 1, span)
                     _replace(world, paths, agent, begin, begin + span, begin + span)
                 span = span * 2 // 3 if span > 8 else span // 2
     return paths[: int(_arrivals(paths).max()) + 1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from agentsc.protocol.joint.lattice import Lattice
 from agentsc.protocol.joint.order import Course, Floats
-from agentsc.protocol.joint.search import plan
+from agentsc.protocol.joint.search import Lead, plan
 from envs.world import World
 
 ROOM = (1.2, 1.35, 1.1)
@@ -36,28 +36,38 @@ class Settler:
         self._lattices: dict[float, Lattice] = {}
         self._known: dict[bytes, Course | None] = {}
 
-    def course(self, starts: Floats, goals: Floats, key: tuple[int, ...]) -> Course | None:
+    def course(
+        self, starts: Floats, goals: Floats, key: tuple[int, ...], tick: int = 0, lead: Lead | None = None
+    ) -> Course | None:
         """The course that leads agents from starts to goals [agent, 2], metres; None if none is found.
 
         Args:
             key: words that all random choices are keyed by.
+            tick: from which on agents move, or are led. lead: how they come to their starts; they are there if None.
         """
-        asked = starts.tobytes() + goals.tobytes() + np.array(key, np.int64).tobytes()
+        lead = Lead.none(starts) if lead is None else lead
+        asked = b"".join(part.tobytes() for part in (starts, goals, np.array([*key, tick]), lead.path, lead.until))
         if asked not in self._known:
-            self._known[asked] = self._work_out(starts, goals, key)
+            self._known[asked] = self._work_out(starts, goals, key, tick, lead)
+            while len(self._known) > 2 * self.world.lanes:  # only what is being agreed on is asked for again
+                del self._known[next(iter(self._known))]
         return self._known[asked]
 
-    def _work_out(self, starts: Floats, goals: Floats, key: tuple[int, ...]) -> Course | None:
+    def _work_out(self, starts: Floats, goals: Floats, key: tuple[int, ...], tick: int, lead: Lead) -> Course | None:
         if np.array_equal(starts, goals):
-            return Course.of(starts[None].repeat(2, 0), self.distance)
+            return self.halt(starts, tick, lead)
         for room in ROOM:
-            route = plan(self._lattice(room), starts, goals, key, self.attempts, self.repairs)
+            route = plan(self._lattice(room), starts, goals, key, self.attempts, self.repairs, lead)
             if len(route) < 2:
                 continue  # nothing found
-            course = Course.of(route, self.distance)
+            course = Course.of(route, self.distance, tick, lead)
             if course is not None and course.steps <= MOST_STEPS:
                 return course
         return None
+
+    def halt(self, starts: Floats, tick: int, lead: Lead) -> Course | None:
+        """The course on which everybody rests at its start [agent, 2], metres."""
+        return Course.of(starts[None].repeat(int(lead.until.max()) + 2, 0), self.distance, tick, lead)
 
     def _lattice(self, room: float) -> Lattice:
         if room not in self._lattices:
