@@ -54,6 +54,7 @@ class Settler:
         return self._known[asked]
 
     def _work_out(self, starts: Floats, goals: Floats, key: tuple[int, ...], tick: int, lead: Lead) -> Course | None:
+        goals = self._apart(starts, goals)
         if np.array_equal(starts, goals):
             return self.halt(starts, tick, lead)
         for room in ROOM:
@@ -64,6 +65,36 @@ class Settler:
             if course is not None and course.steps <= MOST_STEPS:
                 return course
         return None
+
+    def _apart(self, starts: Floats, goals: Floats) -> Floats:
+        """Goals [agent, 2] that all can rest at: of two that are too close the nearer agent goes to its own.
+
+        The other one stays where it is, or goes to the nearest place that nobody wants.
+        """
+        room = max(ROOM) * self.distance
+        gap = np.linalg.norm(goals[:, None] - goals, axis=-1)
+        if len(goals) < 2 or gap[np.triu_indices(len(goals), 1)].min() >= self.distance:
+            return goals
+        lattice = self._lattice(ROOM[0])
+        free = lattice.point(np.argwhere(lattice.free)).astype(np.float32)
+        order = np.argsort(np.linalg.norm(goals - starts, axis=-1), kind="stable")
+        taken: list[Floats] = []
+        late = []
+        for agent in order.tolist():
+            if all(np.linalg.norm(goals[agent] - spot) >= self.distance for spot in taken):
+                taken.append(goals[agent])
+            else:
+                late.append(agent)
+        goals = goals.copy()
+        for agent in late:
+            spots = np.concatenate([starts[agent][None], free])
+            clear = (np.linalg.norm(spots[:, None] - np.array(taken), axis=-1) >= room).all(1)
+            if not clear.any():
+                return starts
+            away = np.where(clear, np.linalg.norm(spots - starts[agent], axis=-1), np.inf)
+            goals[agent] = spots[int(away.argmin())]
+            taken.append(goals[agent])
+        return goals
 
     def halt(self, starts: Floats, tick: int, lead: Lead) -> Course | None:
         """The course on which everybody rests at its start [agent, 2], metres."""
