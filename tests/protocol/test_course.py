@@ -160,8 +160,8 @@ def test_who_wants_to_where_another_goes_makes_room() -> None:
     assert found is not None
     end = found.route[-1]
     np.testing.assert_allclose(end[[0, 2]], goals[[0, 2]], atol=1e-6)
-    assert np.linalg.norm(end[1] - end[[0, 2]], axis=-1).min() >= DISTANCE, "its start is taken, too"
-    assert np.linalg.norm(end[1] - starts[1]) < 0.2
+    assert np.linalg.norm(end[1] - end[[0, 2]], axis=-1).min() >= DISTANCE
+    assert np.linalg.norm(end[1] - goals[1]) < 0.2, "as near as it may be"
 
 
 def test_everybody_works_out_the_same_course() -> None:

@@ -206,10 +206,11 @@ class Claim:
         nodes: per whole step, flat indices of lattice nodes within the distance.
         mids: per half step (the odd ones), flat indices on the lattice of half the pitch, which has
             2·rows − 1 rows and 2·columns − 1 columns; the last one is for the rest at the end.
+        promised: it is a way that the others have agreed to already, so that wherever they rest it keeps clear of them.
     """
 
-    def __init__(self, lattice: Lattice, path: NDArray[np.float64]) -> None:
-        self.path = path
+    def __init__(self, lattice: Lattice, path: NDArray[np.float64], promised: bool = False) -> None:
+        self.path, self.promised = path, promised
         self.spot = halves(path)
         self.nodes = _discs(lattice, self.spot[::2], 1)
         self.mids = _discs(lattice, np.concatenate([self.spot[1::2], self.spot[-1:]]), 2)

@@ -116,9 +116,12 @@ class _Wave:
         self.start, self.goal = trip.start.astype(np.float64), trip.goal.astype(np.float64)
         nodes, _ = trip.leave
         self.left = trip.to_go[nodes[:, 0], nodes[:, 1]]
-        away = np.linalg.norm(spots - self.start, axis=-1) < lattice.distance
-        away[:, : 2 * ready] = False
-        self.start_taken = np.append(np.flatnonzero(away.any(0)), spots.shape[1])[0]  # half step
+        close = np.linalg.norm(spots - self.start, axis=-1) < lattice.distance
+        close[:, : 2 * ready] = False
+        # Who rests nearby from the beginning may go on doing so.
+        close &= np.logical_or.accumulate((spots != spots[:, :1]).any(-1), axis=1)
+        close[[claim.promised for claim in others]] = False
+        self.start_taken = np.append(np.flatnonzero(close.any(0)), spots.shape[1])[0]  # half step
 
     def run(self, earliest: int) -> Places | None:
         """The way [S + 1, 2] that arrives first, not before step ``earliest``; None if the budget does not do."""

@@ -76,7 +76,7 @@ class _Task:
             tick = np.minimum(np.arange(steps + 1) * lattice.ticks, lead.until[agent])
             way = np.vstack([lead.path[tick, agent], gone[None]]).astype(np.float64)
             rest = np.vstack([np.repeat(starts[agent][None], steps + 1, axis=0), gone[None]]).astype(np.float64)
-            promised.append([Claim(lattice, way), Claim(lattice, rest)] if steps else [])
+            promised.append([Claim(lattice, way, True), Claim(lattice, rest, True)] if steps else [])
         return cls(lattice, trips, ready, promised)
 
     def find(self, agent: int, found: dict[int, Claim], latest: int, hold: int = 0) -> Claim | None:
@@ -91,7 +91,7 @@ class _Task:
 
 def plan(
     lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int,
-    lead: Lead | None = None,
+    lead: Lead | None = None, distance: float | None = None,
 ) -> Floats:  # fmt: skip
     """Paths of all agents that keep apart and arrive; if none are found, everybody stays.
 
@@ -100,6 +100,7 @@ def plan(
         attempts: orders tried until everybody has a path. repairs: neighbourhoods searched after that.
         lead: how agents come to their starts. Their paths rest there from the beginning, too: they must not be
             in anybody's way there, however early they come.
+        distance: metres that centres have to keep, if that is less than what the search aims at.
 
     Returns:
         float32 [T + 1, agent, 2], positions at ticks, metres; everybody rests after the last.
@@ -118,7 +119,7 @@ def plan(
         return stay
     claims = _improve(task, claims, key, repairs)
     paths = straighten(lattice.world, at_ticks(claims, lattice.ticks), lead.until)
-    return paths if sound(lattice.world, paths) else stay
+    return paths if sound(lattice.world, paths, distance) else stay
 
 
 def _first(task: _Task, latest: int, key: tuple[int, ...], attempts: int) -> list[Claim] | None:
@@ -287,14 +288,15 @@ def _replace(
         paths[tick[n], agent] = new[n]
 
 
-def sound(world: World, paths: Floats) -> bool:
+def sound(world: World, paths: Floats, distance: float | None = None) -> bool:
     """The exact check of the result [T + 1, agent, 2]: apart in continuous time, clear of obstacles, not too fast."""
+    distance = world.separation if distance is None else distance
     if len(paths) < 2:
         return True
     step = np.linalg.norm(np.diff(paths, axis=0), axis=-1)
     first, second = np.triu_indices(paths.shape[1], 1)
     closest = segment_closest(paths[:-1, first], paths[1:, first], paths[:-1, second], paths[1:, second])
-    apart = closest.min(initial=np.inf) >= world.separation
+    apart = closest.min(initial=np.inf) >= distance
     return bool(
         apart
         and step.max() <= world.v_max * world.dt * (1.0 + 1e-5)

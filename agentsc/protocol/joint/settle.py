@@ -58,7 +58,7 @@ class Settler:
         if np.array_equal(starts, goals):
             return self.halt(starts, tick, lead)
         for room in ROOM:
-            route = plan(self._lattice(room), starts, goals, key, self.attempts, self.repairs, lead)
+            route = plan(self._lattice(room), starts, goals, key, self.attempts, self.repairs, lead, self.distance)
             if len(route) < 2:
                 continue  # nothing found
             course = Course.of(route, self.distance, tick, lead)
@@ -69,30 +69,27 @@ class Settler:
     def _apart(self, starts: Floats, goals: Floats) -> Floats:
         """Goals [agent, 2] that all can rest at: of two that are too close the nearer agent goes to its own.
 
-        The other one stays where it is, or goes to the nearest place that nobody wants.
+        The other one goes to the nearest place that nobody wants.
         """
-        room = max(ROOM) * self.distance
+        lattice = min((self._lattice(room) for room in ROOM), key=lambda each: each.distance)
         gap = np.linalg.norm(goals[:, None] - goals, axis=-1)
-        if len(goals) < 2 or gap[np.triu_indices(len(goals), 1)].min() >= self.distance:
+        if len(goals) < 2 or gap[np.triu_indices(len(goals), 1)].min() >= lattice.distance:
             return goals
-        lattice = self._lattice(ROOM[0])
         free = lattice.point(np.argwhere(lattice.free)).astype(np.float32)
-        order = np.argsort(np.linalg.norm(goals - starts, axis=-1), kind="stable")
-        taken: list[Floats] = []
-        late = []
-        for agent in order.tolist():
-            if all(np.linalg.norm(goals[agent] - spot) >= self.distance for spot in taken):
-                taken.append(goals[agent])
-            else:
-                late.append(agent)
-        goals = goals.copy()
-        for agent in late:
-            spots = np.concatenate([starts[agent][None], free])
-            clear = (np.linalg.norm(spots[:, None] - np.array(taken), axis=-1) >= room).all(1)
+        order = np.argsort(np.linalg.norm(goals - starts, axis=-1), kind="stable").tolist()
+        first: list[int] = []
+        for agent in order:
+            if (gap[agent, first] >= lattice.distance).all():
+                first.append(agent)
+        goals, taken = goals.copy(), list(goals[first])
+        for agent in order:
+            if agent in first:
+                continue
+            clear = (np.linalg.norm(free[:, None] - np.array(taken), axis=-1) >= lattice.distance).all(1)
             if not clear.any():
                 return starts
-            away = np.where(clear, np.linalg.norm(spots - starts[agent], axis=-1), np.inf)
-            goals[agent] = spots[int(away.argmin())]
+            away = np.where(clear, np.linalg.norm(free - goals[agent], axis=-1), np.inf)
+            goals[agent] = free[int(away.argmin())]
             taken.append(goals[agent])
         return goals
 
