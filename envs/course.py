@@ -31,7 +31,7 @@ class Course:
         goals: float32 [lane, agent, 2], metres, current ones.
         tasks_done: int64 [lane, agent], goals served.
         joined, failed: bool [lane, agent]. alive: bool [lane, agent], joined and not failed.
-        settled: bool [lane], everything that was to happen in a lane has, so that it may end.
+        settled: bool [lane], all that was to happen to agents of a lane has, so that it may end. Boxes hold up nobody.
         visited_tick: int64 [lane, site], when an agent first rested at a site; -1 for not yet.
         visible, solid: bool [lane, box], late boxes that can be seen, and that stand.
         known: bool [lane, agent, box], late boxes that each agent has seen so far.

@@ -114,9 +114,10 @@ class Events:
         return found
 
     def last(self, lanes: int) -> Ints:
-        """int64 [lane]: tick of a lane's last event, -1 for none."""
+        """int64 [lane]: tick of the last event that concerns an agent, -1 for none: until then a lane goes on."""
         found = np.full(lanes, -1, np.int64)
-        np.maximum.at(found, self.lane, self.tick)
+        agents = self.kind != BOX
+        np.maximum.at(found, self.lane[agents], self.tick[agents])
         return found
 
     def distance(self, points: Float) -> Float:

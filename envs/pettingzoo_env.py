@@ -75,7 +75,7 @@ position 2, relative velocity 2, and 1 (five zeros where there is none) |
 10 in a tick with a collision with a peer, an obstacle or the wall |
     | state | ``Box((6·A,))``: positions, velocities, goals |
     | termination | for all agents at once, when all that have not failed are within the goal tolerance and nothing \
-is still to happen; never where tasks follow each other |
+is still to happen to any; never where tasks follow each other |
     | truncation | for all agents at once, after ``max_cycles`` ticks |
     | infos | ``at_goal``, ``hit`` (a peer), ``crashed`` (an obstacle), ``alive`` (joined and not failed), \
 ``tasks_done``; a collision is recorded, never resolved |

@@ -19,7 +19,7 @@ from envs.scenarios import SCENARIOS
 from envs.scenarios._grid import Cells, GridMap, GridScenario
 from envs.world import World
 
-SIDE, SIZE, DOOR = 3, 5, 2
+SIDE, SIZE, DOOR = 4, 5, 2
 """Rooms in a row, inner side of a room and width of a door, cells."""
 
 Rows = list[tuple[int, int, int, float, float]]
@@ -28,7 +28,7 @@ Rows = list[tuple[int, int, int, float, float]]
 
 @lru_cache(maxsize=1)
 def floor() -> GridMap:
-    """Three by three rooms with a door in every wall between two of them."""
+    """Four by four rooms with a door in every wall between two of them."""
     return GridMap("surprise", rooms(SIDE, SIDE, SIZE, DOOR, loops=1.0))
 
 
@@ -71,7 +71,7 @@ def box_of(cells: Cells) -> NDArray[np.float32]:
 
 @SCENARIOS.register("surprise")
 class Surprise(GridScenario):
-    """Trips through nine rooms in which obstacles appear, doors close, agents swap goals, fail and join.
+    """Trips through sixteen rooms in which obstacles appear, doors close, agents swap goals, fail and join.
 
     All events are drawn: from ``first_s`` on, within ``window_s``. Boxes are announced then, and due
     ``notice_ticks`` later; they never close on an agent (`envs.events`). Obstacles are 1 m wide, in the inner part of
@@ -82,9 +82,9 @@ class Surprise(GridScenario):
 
     name: ClassVar[str] = "surprise"
 
-    agents: int = Field(8, ge=1, description="number of agents, those that join later included")
-    obstacles: int = Field(2, ge=0, le=40, description="obstacles that appear")
-    doors: int = Field(1, ge=0, le=4, description="doors that close, of twelve")
+    agents: int = Field(10, ge=1, description="number of agents, those that join later included")
+    obstacles: int = Field(4, ge=0, le=60, description="obstacles that appear")
+    doors: int = Field(3, ge=0, le=9, description="doors that close, of twenty-four")
     failures: int = Field(1, ge=0, description="agents that fail")
     joins: int = Field(1, ge=0, description="agents that join later")
     role_changes: int = Field(1, ge=0, description="pairs of agents that swap goals")

@@ -298,28 +298,28 @@ def test_surprises_are_as_many_as_asked_for_and_nobody_has_two():
 def test_every_room_stays_reachable_whatever_comes():
     from envs.navigation import NavigationGrid
 
-    world = SCENARIOS.create("surprise", agents=16, obstacles=8, doors=4).build(4, range(12))
+    world = SCENARIOS.create("surprise", agents=16, obstacles=8, doors=9).build(4, range(12))
     maps = LateMaps(world.obstacles, world.events.boxes)
     for lane in range(12):
-        ways = NavigationGrid(maps.of(lane, np.ones(12, bool)), world.radius, world.cell)
+        ways = NavigationGrid(maps.of(lane, np.ones(17, bool)), world.radius, world.cell)
         assert np.isfinite(ways.lengths(world.starts[lane], world.goals[lane])).all()
 
 
-def test_twelve_doors_of_which_four_can_be_spared():
+def test_twenty_four_doors_of_which_nine_can_be_spared():
     cells, joined = doors()
-    assert cells.shape == (12, 2, 2) and joined.shape == (12, 2)
+    assert cells.shape == (24, 2, 2) and joined.shape == (24, 2)
     assert not floor().blocked[cells[..., 1], cells[..., 0]].any()
-    assert len({tuple(pair) for pair in joined.tolist()}) == 12
+    assert len({tuple(pair) for pair in joined.tolist()}) == 24
     for seed in range(20):
-        assert len(spare_doors(np.random.default_rng(seed).permutation(12), 12)) == 4
+        assert len(spare_doors(np.random.default_rng(seed).permutation(24), 24)) == 9
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
         ({"agents": 3}, "scenario.surprise.agents must be at least 4"),
-        ({"obstacles": 40, "agents": 100, "failures": 0, "joins": 0}, "scenario.surprise.obstacles must be at most"),
-        ({"doors": 5}, "scenario.surprise.doors"),
+        ({"obstacles": 60, "agents": 200, "failures": 0, "joins": 0}, "scenario.surprise.obstacles must be at most"),
+        ({"doors": 10}, "scenario.surprise.doors"),
         ({"notice_ticks": 10}, "scenario.surprise.notice_ticks"),
     ],
 )
