@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.course import Course
+from envs.story import Story
 from envs.geometry import segment_clearance
 from envs.world import World
 
@@ -36,7 +36,7 @@ class Step(NamedTuple):
             travelled in the tick. Without a crash it is never under -0.1 % of the radius.
         crashed: bool [lane, agent], the agent overlapped an obstacle (by over 0.1 % of its radius).
         at_goal: bool [lane, agent], within ``world.goal_tolerance`` of the goal at the end of the tick; what that
-            is in a world of sites is said at `envs.course.Course.at_goal`.
+            is in a world of sites is said at `envs.story.Story.at_goal`.
     """
 
     closest: Float
@@ -66,7 +66,7 @@ class Arena:
         position: float32 [lane, agent, 2], metres.
         velocity: float32 [lane, agent, 2], m/s, zero at the start.
         tick: ticks done so far.
-        course: current goals, who is alive, which late boxes stand: all that tasks and events change.
+        story: current goals, who is alive, which late boxes stand: all that tasks and events change.
     """
 
     def __init__(self, world: World) -> None:
@@ -74,7 +74,7 @@ class Arena:
         self.position: Float = np.array(world.starts, dtype=np.float32)
         self.velocity: Float = np.zeros_like(self.position)
         self.tick = 0
-        self.course = Course(world)
+        self.story = Story(world)
         self._first, self._second = np.triu_indices(world.agents, 1)
         self._walled = len(world.obstacles.boxes) > 0 or world.obstacles.bounds is not None
         self._distance = self._signed_distance(self.position)
@@ -82,24 +82,24 @@ class Arena:
     @property
     def goals(self) -> Float:
         """float32 [lane, agent, 2], metres, current ones; the same object until one changes."""
-        return self.course.goals
+        return self.story.goals
 
     @property
     def tasks_done(self) -> NDArray[np.int64]:
         """int64 [lane, agent], goals served, in a world where they follow each other."""
-        return self.course.tasks_done
+        return self.story.tasks_done
 
     @property
     def alive(self) -> NDArray[np.bool_]:
         """bool [lane, agent], joined and not failed; the same object until it changes."""
-        return self.course.alive
+        return self.story.alive
 
     def known_boxes(self) -> NDArray[np.bool_]:
         """bool [lane, agent, box]: late boxes that each agent has come near enough to see; walls do not hide them.
 
-        ``Arena.course.maps.of(lane, mask)`` is the geometry with those boxes.
+        ``Arena.story.maps.of(lane, mask)`` is the geometry with those boxes.
         """
-        return self.course.known
+        return self.story.known
 
     def step(self, command: NDArray[np.floating]) -> Step:
         """Advance every lane by one tick.
@@ -129,15 +129,15 @@ class Arena:
             if world.a_max < np.inf:
                 velocity = self.velocity + _limit(velocity - self.velocity, world.a_max * world.dt)
         before, travel = self.position, velocity * np.float32(world.dt)
-        if not self.course.joined.all():
-            velocity = np.where(self.course.joined[..., None], velocity, np.float32(0))
+        if not self.story.joined.all():
+            velocity = np.where(self.story.joined[..., None], velocity, np.float32(0))
             travel = velocity * np.float32(world.dt)
         self.position, self.velocity = before + travel, velocity
         self.tick += 1
         closest, pair, hit = self._pairs(before, travel)
         clearance, crashed = self._obstacles(before, travel)
-        at_goal = self.course.at_goal(self.position)
-        if self.course.advance(self.tick, self.position, velocity, at_goal):
+        at_goal = self.story.at_goal(self.position)
+        if self.story.advance(self.tick, self.position, velocity, at_goal):
             self._distance = self._signed_distance(self.position)
         return Step(closest, pair, hit, clearance, crashed, at_goal)
 
@@ -186,7 +186,7 @@ class Arena:
         """Least clearance [lane] and crashes [lane, agent]."""
         world = self.world
         crashed = np.zeros(before.shape[:2], bool)
-        if not (self._walled or self.course.obstructed):
+        if not (self._walled or self.story.obstructed):
             return np.full(len(before), world.obstacles.cutoff - world.radius, np.float32), crashed
         earlier, self._distance = self._distance, self._signed_distance(self.position)
         # The distance changes by at most the way travelled, so this bounds it from below in between.
@@ -199,7 +199,7 @@ class Arena:
             near = (bound < limit) & (np.minimum(earlier, self._distance) >= limit)
             fine = world.radius * _TOUCH / 2
             bound[near] = segment_clearance(world.obstacles, before[near], self.position[near], limit, fine)
-            for lane, obstacles in self.course.obstructed.items():
+            for lane, obstacles in self.story.obstructed.items():
                 row = near[lane]
                 ends = before[lane, row], self.position[lane, row]
                 bound[lane, row] = segment_clearance(obstacles, *ends, limit, fine)
@@ -209,7 +209,7 @@ class Arena:
     def _signed_distance(self, points: Float) -> Float:
         """Distances [lane, agent] of points [lane, agent, 2] to what stands in their lane now, metres."""
         found = self.world.obstacles.signed_distance(points)
-        for lane, obstacles in self.course.obstructed.items():
+        for lane, obstacles in self.story.obstructed.items():
             found[lane] = obstacles.signed_distance(points[lane])
         return found
 

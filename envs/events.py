@@ -1,6 +1,6 @@
 """What happens while a run goes on: boxes appear, goals change, agents fail or join.
 
-Events are data, drawn before the start and known to the simulator alone. `envs.course` makes them happen.
+Events are data, drawn before the start and known to the simulator alone. `envs.story` makes them happen.
 
 A box that comes later is announced: from ``notice_ticks`` before it is due it can be seen (amber) by agents
 within ``sense_m``, and it turns solid when it is due and no agent is, or could be a tick later, where it stands.

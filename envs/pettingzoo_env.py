@@ -190,7 +190,7 @@ ways from their announcement on, for all agents; who has not joined or has faile
         self._left, self._guide = self._look_ahead()
         self.agents = list(self.possible_agents)
         quiet = np.zeros(world.agents, bool)
-        at_goal = self._arena.course.at_goal(self._arena.position)[0]
+        at_goal = self._arena.story.at_goal(self._arena.position)[0]
         infos = self._infos(at_goal, quiet, quiet)
         if self.render_mode == "human":
             self.render()
@@ -225,11 +225,11 @@ ways from their announcement on, for all agents; who has not joined or has faile
         if not np.isfinite(command).all():
             raise ValueError("actions must be finite numbers in [-1, 1]")
         limit = world.v_max if world.dynamics == "single" else world.a_max
-        course = self._arena.course
+        story = self._arena.story
         command = command.clip(-1, 1) * np.float32(limit)
-        if not course.alive.all():
+        if not story.alive.all():
             stop = 0.0 if world.dynamics == "single" else -self._arena.velocity / np.float32(world.dt)
-            command = np.where(course.alive[..., None], command, stop)
+            command = np.where(story.alive[..., None], command, stop)
         done = self._arena.step(command)
 
         before = self._left
@@ -238,7 +238,7 @@ ways from their announcement on, for all agents; who has not joined or has faile
         reward = (before - self._left) / (world.v_max * world.dt) - COLLISION_PENALTY * collided
         if self._survey():
             self._left, self._guide = self._look_ahead()
-        terminated = bool((done.at_goal[0] | course.failed[0]).all() and course.settled[0])
+        terminated = bool((done.at_goal[0] | story.failed[0]).all() and story.settled[0])
         truncated = not terminated and self._arena.tick >= self.max_cycles
         names = self.agents
         if terminated or truncated:
@@ -264,10 +264,10 @@ ways from their announcement on, for all agents; who has not joined or has faile
             return None
         from envs.render import Window, draw_world
 
-        course = self._arena.course
+        story = self._arena.story
         frame = draw_world(
             self.world, self._arena.position[0], self._arena.velocity[0], self.size,
-            goals=course.goals[0], alive=course.alive[0], late=course.visible[0] + course.solid[0].astype(np.int64),
+            goals=story.goals[0], alive=story.alive[0], late=story.visible[0] + story.solid[0].astype(np.int64),
         )  # fmt: skip
         if self.render_mode == "rgb_array":
             return frame
@@ -284,16 +284,16 @@ ways from their announcement on, for all agents; who has not joined or has faile
 
     def _survey(self) -> bool:
         """Ways on the map as it is announced, and fields to the current goals; whether anything has changed."""
-        course, world = self._arena.course, self.world
-        self._map = course.maps.of(0, course.visible[0])
+        story, world = self._arena.story, self.world
+        self._map = story.maps.of(0, story.visible[0])
         moved = self._ways is None or self._ways.obstacles is not self._map
         if moved:
             self._ways = NavigationGrid(self._map, world.radius, world.cell, world.flow)
-        if not moved and self._goals is course.goals:
+        if not moved and self._goals is story.goals:
             return False
         assert self._ways is not None
-        self._goals = course.goals
-        self._fields = self._ways.fields(course.goals[0])
+        self._goals = story.goals
+        self._fields = self._ways.fields(story.goals[0])
         return True
 
     def _look_ahead(self) -> tuple[Float, Float]:
@@ -356,9 +356,9 @@ ways from their announcement on, for all agents; who has not joined or has faile
     def _infos(
         self, at_goal: NDArray[np.bool_], hit: NDArray[np.bool_], crashed: NDArray[np.bool_]
     ) -> dict[str, dict[str, Any]]:
-        course = self._arena.course
+        story = self._arena.story
         columns = {"at_goal": at_goal, "hit": hit, "crashed": crashed}
-        columns |= {"alive": course.alive[0], "tasks_done": course.tasks_done[0]}
+        columns |= {"alive": story.alive[0], "tasks_done": story.tasks_done[0]}
         return {name: {k: v[row].item() for k, v in columns.items()} for row, name in enumerate(self.possible_agents)}
 
 

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.experiment.log import Doubles, RunLog
-from envs.course import Course
+from envs.story import Story
 from envs.navigation import NavigationGrid
 from envs.tasks import Shape, Sites
 from envs.world import World
 
 
-def outcome(log: RunLog, world: World, course: Course, grid: NavigationGrid) -> None:
+def outcome(log: RunLog, world: World, story: Story, grid: NavigationGrid) -> None:
     """Enter tasks and events into a log whose lanes have ended; a world without any leaves it as it is.
 
     | column | in a world with | is |
@@ -25,18 +25,18 @@ def outcome(log: RunLog, world: World, course: Course, grid: NavigationGrid) -> 
     The log's goals become the last ones. Trips to goals that changed on the way have no length.
     """
     if world.queue is not None:
-        log.tasks_done = course.tasks_done
-        log.at_goal = course.tasks_done > 0
-        log.outcome["tasks_done"] = course.tasks_done.sum(1)
+        log.tasks_done = story.tasks_done
+        log.at_goal = story.tasks_done > 0
+        log.outcome["tasks_done"] = story.tasks_done.sum(1)
     if world.events is not None:
-        log.failed = course.failed
+        log.failed = story.failed
         log.outcome["agents_counted"] = log.counted.sum(1)
     if world.queue is not None or world.moves_goals:
-        changed = (course.goals != world.goals).any(-1) | (world.queue is not None)
+        changed = (story.goals != world.goals).any(-1) | (world.queue is not None)
         log.shortest = np.where(changed, np.nan, log.shortest)
-        log.goals = course.goals
+        log.goals = story.goals
     if world.sites is not None:
-        collected, best = coverage(world.sites, world, course.visited_tick, log.last_tick, grid)
+        collected, best = coverage(world.sites, world, story.visited_tick, log.last_tick, grid)
         log.outcome |= {"coverage_collected": collected, "coverage_best": best}
     if world.shape is not None:
         whole, end = formation(world.shape, log)

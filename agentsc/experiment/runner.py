@@ -267,12 +267,12 @@ class _Run:
 
     def _shown_changes(self, lane: int) -> dict[str, NDArray]:
         """What a recorder is told of tasks and events, where the world has any."""
-        course, events = self.arena.course, self.world.events
-        shown: dict[str, NDArray] = {} if self.world.queue is None else {"goals": course.goals[lane]}
+        story, events = self.arena.story, self.world.events
+        shown: dict[str, NDArray] = {} if self.world.queue is None else {"goals": story.goals[lane]}
         if events is not None:
-            shown = {"goals": course.goals[lane], "alive": course.alive[lane]}
+            shown = {"goals": story.goals[lane], "alive": story.alive[lane]}
             if events.boxes.shape[1]:
-                shown["late"] = course.visible[lane].astype(np.uint8) + course.solid[lane]
+                shown["late"] = story.visible[lane].astype(np.uint8) + story.solid[lane]
         return shown
 
     def _beliefs_of(
@@ -301,8 +301,8 @@ class _Run:
     def _finish(self, tick: int, step: Step) -> None:
         """A lane ends when everyone who has not failed rests at its goal, and nothing is still to happen to any."""
         still = (self.arena.velocity**2).sum(-1) < (0.02 * self.world.v_max) ** 2
-        course = self.arena.course
-        done = self.active & ((step.at_goal & still) | course.failed).all(1) & course.settled
+        story = self.arena.story
+        done = self.active & ((step.at_goal & still) | story.failed).all(1) & story.settled
         if done.any():
             self.log.finish_tick[done] = tick + 1
             area, span = self.age.totals((tick + 1) * self.rounds)
@@ -332,7 +332,7 @@ class _Run:
         log.radio["refused"] = counters.invalid
         if world.events is not None:
             log.radio["unheard"] = self.unheard
-        outcome(log, world, self.arena.course, self.grid)
+        outcome(log, world, self.arena.story, self.grid)
         log.link_losses = medium.books.by_link
         log.graph = self.graphs.columns if self.graphed else {}
         log.speaking_rounds = self.spoke

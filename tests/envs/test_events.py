@@ -126,7 +126,7 @@ def test_without_events_nothing_is_ever_another_object():
     arena = Arena(world_of())
     goals, alive = arena.goals, arena.alive
     drive(arena, 5, a0=(1, 0))
-    assert arena.goals is goals and arena.alive is alive and arena.course.settled.all()
+    assert arena.goals is goals and arena.alive is alive and arena.story.settled.all()
     assert arena.known_boxes().shape == (1, 3, 0) and alive.all()
 
 
@@ -134,12 +134,12 @@ def test_a_goal_changes_at_its_tick_in_its_lane():
     arena = Arena(world_of(events_of((3, 1, GOAL, 2, 0, -4), lanes=2), lanes=2))
     before = arena.goals
     steps = drive(arena, 2)
-    assert arena.goals is before and not arena.course.settled[1] and arena.course.settled[0]
+    assert arena.goals is before and not arena.story.settled[1] and arena.story.settled[0]
     steps += drive(arena, 1)
     assert not steps[-1].at_goal.any()  # what counted in the tick that ends now
     assert arena.goals[1, 2].tolist() == [0, -4] and np.array_equal(arena.goals[0], before[0])
     assert drive(arena, 1)[0].at_goal.tolist() == [[False] * 3, [False, False, True]]
-    assert arena.course.settled.all() and np.array_equal(before[1], before[0])
+    assert arena.story.settled.all() and np.array_equal(before[1], before[0])
 
 
 def test_who_has_not_joined_does_not_move_and_who_failed_does():
@@ -147,7 +147,7 @@ def test_who_has_not_joined_does_not_move_and_who_failed_does():
     assert arena.alive.tolist() == [[False, True, True]]
     drive(arena, 2, a0=(1, 0), a1=(1, 0))
     assert arena.position[0, 0].tolist() == [-5, 0] and not arena.velocity[0, 0].any()
-    assert arena.alive.tolist() == [[False, False, True]] and arena.course.failed.tolist() == [[False, True, False]]
+    assert arena.alive.tolist() == [[False, False, True]] and arena.story.failed.tolist() == [[False, True, False]]
     drive(arena, 2, a0=(1, 0), a1=(1, 0))
     # A failed agent drives on as it is commanded; the one that joins moves from its tick on.
     assert arena.position[0, :2].tolist() == [[-5, 0], [1, 4]]
@@ -166,7 +166,7 @@ def test_a_goal_is_served_after_a_rest_and_then_the_next_one_counts():
     assert arena.tasks_done.tolist() == [[0, 0, 0]] and arena.goals is goals
     drive(arena, 1)
     assert arena.tasks_done.tolist() == [[1, 0, 0]] and arena.goals[0, 0].tolist() == [5, 1]
-    assert arena.goals[0, 1].tolist() == [5, 4] and not arena.course.settled.any()
+    assert arena.goals[0, 1].tolist() == [5, 4] and not arena.story.settled.any()
     # A rest that is broken starts again, and passing by is none.
     drive(arena, 4, a0=(0, 1))
     drive(arena, 2)
@@ -183,12 +183,12 @@ def test_sites_count_when_somebody_rests_there_and_anybody_may():
     arena = Arena(world_of(sites=sites))
     step = drive(arena, 1)[0]
     assert step.at_goal.tolist() == [[False, True, False]]
-    assert arena.course.visited_tick.tolist() == [[-1, 1]]
+    assert arena.story.visited_tick.tolist() == [[-1, 1]]
     step = drive(arena, 2, a0=(1, 0))[-1]
     # All sites have an agent: the third is where it should be anywhere. But nobody rests at the first one yet.
-    assert step.at_goal.all() and arena.course.visited_tick.tolist() == [[-1, 1]]
+    assert step.at_goal.all() and arena.story.visited_tick.tolist() == [[-1, 1]]
     drive(arena, 1)
-    assert arena.course.visited_tick.tolist() == [[4, 1]]
+    assert arena.story.visited_tick.tolist() == [[4, 1]]
 
 
 # ---------------------------------------------------------------------------------------- late boxes
@@ -199,17 +199,17 @@ BAR = [0, 0, 0.5, 1.0, 0]
 def test_a_box_is_announced_seen_and_then_solid():
     arena = Arena(world_of(events_of((70, 0, BOX, 0), boxes=[BAR], sense_m=4.0)))
     drive(arena, 13)
-    assert not arena.course.visible.any() and not arena.known_boxes().any()
+    assert not arena.story.visible.any() and not arena.known_boxes().any()
     drive(arena, 1)
     # Announced at tick 14: agent 1 and 2 are 3 m from it, agent 0 is 4.5 m away.
-    assert arena.course.visible.all() and not arena.course.solid.any()
+    assert arena.story.visible.all() and not arena.story.solid.any()
     assert arena.known_boxes()[0, :, 0].tolist() == [False, True, True]
     drive(arena, 2, a0=(1, 0), a1=(0, 1))
     drive(arena, 5, a1=(0, 1))
     assert arena.known_boxes()[0, :, 0].tolist() == [True, True, True]  # once seen, it is known
     drive(arena, 48)
-    assert not arena.course.solid.any() and drive(arena, 1)[0].clearance[0] > 1
-    assert arena.tick == 70 and arena.course.solid.all()
+    assert not arena.story.solid.any() and drive(arena, 1)[0].clearance[0] > 1
+    assert arena.tick == 70 and arena.story.solid.all()
     crashed = np.array([step.crashed[0, 0] for step in drive(arena, 40, a0=(1, 0))])
     # From -4.5 the rim meets the bar after 3.7 m, in the fifteenth tick, and is clear of it after 5.3 m.
     assert crashed[14:].tolist() == [True] * 8 + [False] * 18 and not crashed[:14].any()
@@ -218,7 +218,7 @@ def test_a_box_is_announced_seen_and_then_solid():
 def test_a_box_that_nobody_announced_never_comes():
     arena = Arena(world_of(events_of((1, 0, FAIL, 2), boxes=[BAR])))
     drive(arena, 100)
-    assert not arena.course.visible.any() and not arena.course.solid.any() and not arena.known_boxes().any()
+    assert not arena.story.visible.any() and not arena.story.solid.any() and not arena.known_boxes().any()
 
 
 def test_a_box_waits_until_nobody_is_where_it_closes_nor_may_be_a_tick_later():
@@ -226,17 +226,17 @@ def test_a_box_waits_until_nobody_is_where_it_closes_nor_may_be_a_tick_later():
     arena = Arena(world)
     drive(arena, 20, a0=(1, 0))  # a failed agent on its way, which ends in the middle
     drive(arena, 60)
-    assert arena.course.visible.all() and not arena.course.solid.any() and arena.tick == 80
+    assert arena.story.visible.all() and not arena.story.solid.any() and arena.tick == 80
     steps = drive(arena, 4, a0=(1, 0))  # its rim has left the bar by 0.2 m
-    assert not arena.course.solid.any()
+    assert not arena.story.solid.any()
     steps += drive(arena, 1, a0=(1, 0))
-    assert arena.course.solid.all() and not any(step.crashed.any() for step in steps + drive(arena, 5))
+    assert arena.story.solid.all() and not any(step.crashed.any() for step in steps + drive(arena, 5))
 
 
 def test_boxes_stand_in_their_own_lane_only():
     arena = Arena(world_of(events_of((60, 1, BOX, 0), boxes=[BAR], lanes=2), lanes=2))
     steps = drive(arena, 60) + drive(arena, 20, a0=(1, 0))
-    assert arena.course.solid[:, 0].tolist() == [False, True]
+    assert arena.story.solid[:, 0].tolist() == [False, True]
     assert np.array([step.crashed[:, 0] for step in steps]).any(0).tolist() == [False, True]
     alone = Arena(world_of(events_of((60, 0, BOX, 0), boxes=[BAR])))
     again = drive(alone, 60) + drive(alone, 20, a0=(1, 0))
@@ -269,8 +269,8 @@ def test_lanes_with_events_do_not_see_each_other(dynamics):
         step, single = many.step(command), one.step(command[1:2])
         assert step.clearance[1] == single.clearance[0] and np.array_equal(step.crashed[1], single.crashed[0])
     for name in ("goals", "alive", "known", "solid", "failed"):
-        assert np.array_equal(getattr(many.course, name)[1:2], getattr(one.course, name)), name
-    assert one.course.solid.any() and one.course.failed.any() and not np.array_equal(one.goals, alone.goals)
+        assert np.array_equal(getattr(many.story, name)[1:2], getattr(one.story, name)), name
+    assert one.story.solid.any() and one.story.failed.any() and not np.array_equal(one.goals, alone.goals)
 
 
 # ---------------------------------------------------------------------------------- the scenario surprise

@@ -1,6 +1,6 @@
 """How far a world's tasks and events have come: current goals, who is there, what stands where, who has seen it.
 
-The arena moves; the course says what the moving means. A world without tasks and events has a course on
+The arena moves; the story says what the moving means. A world without tasks and events has a story on
 which nothing ever changes, and the arrays stay the same objects.
 """
 
@@ -22,10 +22,10 @@ REST = 0.02
 _NEVER = 1 << 40
 
 
-class Course:
+class Story:
     """What has happened so far in every lane.
 
-    A changed array is a new object, so ``course.goals is goals`` says that no goal has changed.
+    A changed array is a new object, so ``story.goals is goals`` says that no goal has changed.
 
     Attributes:
         goals: float32 [lane, agent, 2], metres, current ones.
