@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.story import Story
 from envs.geometry import segment_clearance
+from envs.story import Story
 from envs.world import World
 
 Float = NDArray[np.float32]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.experiment.log import Doubles, RunLog
-from envs.story import Story
 from envs.navigation import NavigationGrid
+from envs.story import Story
 from envs.tasks import Shape, Sites
 from envs.world import World
 

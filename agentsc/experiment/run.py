@@ -133,7 +133,7 @@ def prepare(config: RunConfig) -> Job:
     if protocol.plans_once and world.changes:
         raise ConfigError(
             f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
-            f"once before the start, got {config.scenario.name} (choose another protocol, or set its events to 0)"
+            f"only once, got {config.scenario.name} (choose another protocol, or set its events to 0)"
         )
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")

@@ -257,7 +257,7 @@ class Variant(Plugin):
 
     @property
     def plans_once(self) -> bool:
-        """Whether everything is decided before the start, so that nothing may change on the way."""
+        """Whether everything is decided once, at the start, so that nothing may change on the way."""
         return False
 
     @property

@@ -45,6 +45,11 @@ class CourseVariant(Intent):
     repairs: int = Field(40, ge=0, description="neighbourhoods searched to improve the routes after that")
     patience_s: float = Field(8.0, gt=0.0, description="who has not heard all wishes by then negotiates plan by plan")
 
+    @property
+    def plans_once(self) -> bool:
+        """A course is agreed on once, for the goals and agents of the start."""
+        return True
+
     def block(self, setup: Setup, ids: Sequence[int]) -> CourseBlock:
         return CourseBlock(self, setup, ids)
 
