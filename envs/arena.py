@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.geometry import segment_clearance
+from envs.story import Story
 from envs.world import World
 
 Float = NDArray[np.float32]
@@ -34,7 +35,8 @@ class Step(NamedTuple):
             Never above the true least over continuous time, and below it by at most half the way
             travelled in the tick. Without a crash it is never under -0.1 % of the radius.
         crashed: bool [lane, agent], the agent overlapped an obstacle (by over 0.1 % of its radius).
-        at_goal: bool [lane, agent], within ``world.goal_tolerance`` at the end of the tick.
+        at_goal: bool [lane, agent], within ``world.goal_tolerance`` of the goal at the end of the tick; what that
+            is in a world of sites is said at `envs.story.Story.at_goal`.
     """
 
     closest: Float
@@ -54,6 +56,8 @@ class Arena:
     | dynamics ``double`` | a command is an acceleration, m/s², which acts at the start of the tick |
     | motion in a tick | straight, at the new velocity |
     | contact | recorded, never resolved: agents pass through each other and through obstacles |
+    | not joined yet | rests at its start, whatever its command |
+    | late boxes | count as obstacles from the tick on in which they turn solid, never on top of an agent |
 
     Args:
         world: the map, limits, starts and goals.
@@ -62,6 +66,7 @@ class Arena:
         position: float32 [lane, agent, 2], metres.
         velocity: float32 [lane, agent, 2], m/s, zero at the start.
         tick: ticks done so far.
+        story: current goals, who is alive, which late boxes stand: all that tasks and events change.
     """
 
     def __init__(self, world: World) -> None:
@@ -69,10 +74,32 @@ class Arena:
         self.position: Float = np.array(world.starts, dtype=np.float32)
         self.velocity: Float = np.zeros_like(self.position)
         self.tick = 0
-        self._goals = np.ascontiguousarray(world.goals, dtype=np.float32)
+        self.story = Story(world)
         self._first, self._second = np.triu_indices(world.agents, 1)
-        self._solid = len(world.obstacles.boxes) > 0 or world.obstacles.bounds is not None
-        self._distance = world.obstacles.signed_distance(self.position)
+        self._walled = len(world.obstacles.boxes) > 0 or world.obstacles.bounds is not None
+        self._distance = self._signed_distance(self.position)
+
+    @property
+    def goals(self) -> Float:
+        """float32 [lane, agent, 2], metres, current ones; the same object until one changes."""
+        return self.story.goals
+
+    @property
+    def tasks_done(self) -> NDArray[np.int64]:
+        """int64 [lane, agent], goals served, in a world where they follow each other."""
+        return self.story.tasks_done
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """bool [lane, agent], joined and not failed; the same object until it changes."""
+        return self.story.alive
+
+    def known_boxes(self) -> NDArray[np.bool_]:
+        """bool [lane, agent, box]: late boxes that each agent has come near enough to see; walls do not hide them.
+
+        ``Arena.story.maps.of(lane, mask)`` is the geometry with those boxes.
+        """
+        return self.story.known
 
     def step(self, command: NDArray[np.floating]) -> Step:
         """Advance every lane by one tick.
@@ -102,13 +129,16 @@ class Arena:
             if world.a_max < np.inf:
                 velocity = self.velocity + _limit(velocity - self.velocity, world.a_max * world.dt)
         before, travel = self.position, velocity * np.float32(world.dt)
+        if not self.story.joined.all():
+            velocity = np.where(self.story.joined[..., None], velocity, np.float32(0))
+            travel = velocity * np.float32(world.dt)
         self.position, self.velocity = before + travel, velocity
         self.tick += 1
         closest, pair, hit = self._pairs(before, travel)
         clearance, crashed = self._obstacles(before, travel)
-        away = self.position - self._goals
-        away *= away
-        at_goal = away[..., 0] + away[..., 1] <= np.float32(world.goal_tolerance**2)
+        at_goal = self.story.at_goal(self.position)
+        if self.story.advance(self.tick, self.position, velocity, at_goal):
+            self._distance = self._signed_distance(self.position)
         return Step(closest, pair, hit, clearance, crashed, at_goal)
 
     def _pairs(self, before: Float, travel: Float) -> tuple[Float, NDArray[np.int64], NDArray[np.bool_]]:
@@ -156,9 +186,9 @@ class Arena:
         """Least clearance [lane] and crashes [lane, agent]."""
         world = self.world
         crashed = np.zeros(before.shape[:2], bool)
-        if not self._solid:
+        if not (self._walled or self.story.obstructed):
             return np.full(len(before), world.obstacles.cutoff - world.radius, np.float32), crashed
-        earlier, self._distance = self._distance, world.obstacles.signed_distance(self.position)
+        earlier, self._distance = self._distance, self._signed_distance(self.position)
         # The distance changes by at most the way travelled, so this bounds it from below in between.
         bound = earlier + self._distance
         bound -= np.sqrt(travel[..., 0] ** 2 + travel[..., 1] ** 2)
@@ -167,11 +197,21 @@ class Arena:
         if bound.min(initial=np.inf) < limit:
             # Overlap at either end is certain; in between, only what remains open is looked at closely.
             near = (bound < limit) & (np.minimum(earlier, self._distance) >= limit)
-            bound[near] = segment_clearance(
-                world.obstacles, before[near], self.position[near], limit, world.radius * _TOUCH / 2
-            )
+            fine = world.radius * _TOUCH / 2
+            bound[near] = segment_clearance(world.obstacles, before[near], self.position[near], limit, fine)
+            for lane, obstacles in self.story.obstructed.items():
+                row = near[lane]
+                ends = before[lane, row], self.position[lane, row]
+                bound[lane, row] = segment_clearance(obstacles, *ends, limit, fine)
             crashed = bound < limit
         return bound.min(axis=1) - np.float32(world.radius), crashed
+
+    def _signed_distance(self, points: Float) -> Float:
+        """Distances [lane, agent] of points [lane, agent, 2] to what stands in their lane now, metres."""
+        found = self.world.obstacles.signed_distance(points)
+        for lane, obstacles in self.story.obstructed.items():
+            found[lane] = obstacles.signed_distance(points[lane])
+        return found
 
 
 def _limit(vectors: Float, most: float) -> Float:

@@ -268,9 +268,15 @@ def write_set(
         notes: entries of the manifest that come before the list of scenes.
 
     Raises:
-        ConfigError: the world has a motion pattern that its scenario's ``motion`` does not give.
+        ConfigError: the world has a motion pattern that its scenario's ``motion`` does not give, or tasks or events.
         RunError: what was written does not read back as the same world.
     """
+    extra = [name for name in _UNWRITTEN if getattr(world, name) is not None]
+    if extra:
+        raise ConfigError(
+            f"scenario must hold starts and goals only to be frozen, got {scenario['name']!r} with "
+            f"{' and '.join(extra)} (a scene file has no place for that: cite parameters, seed and version instead)"
+        )
     rows = []
     for lane, episode in enumerate(world.episodes):
         scene = freeze_lane(world, lane, scenario, seed)
@@ -298,7 +304,9 @@ def write_set(
     return written
 
 
-_FREE = ("name", "notes", "episodes", "obstacles", "flow", "adherence")
+_UNWRITTEN = ("queue", "sites", "shape", "events")
+"""Parts of a world that a scene file has no place for."""
+_FREE = ("name", "notes", "episodes", "obstacles", "flow", "adherence", *_UNWRITTEN)
 _NUMBERS = tuple(f for f in World.__dataclass_fields__ if f not in _FREE)
 
 

@@ -113,6 +113,18 @@ def _box_distance(xp: Any, dx: Array, dy: Array, hx: Array, hy: Array) -> Array:
     return outside + _at_most(xp.maximum(qx, qy), 0.0)
 
 
+def box_distance(points: ArrayLike, boxes: ArrayLike) -> NDArray[np.float32]:
+    """Signed distance of points [..., 2] to one rounded box each, rows [..., 5] as in `Obstacles` (broadcast).
+
+    Returns:
+        float32 [...], metres; not clipped.
+    """
+    at, box = np.asarray(points, np.float32), np.asarray(boxes, np.float32)
+    offset, inner = at - box[..., :2], box[..., 2:4] - box[..., 4:5]
+    each = _box_distance(np, offset[..., 0], offset[..., 1], inner[..., 0], inner[..., 1]) - box[..., 4]
+    return np.asarray(each, np.float32)
+
+
 def _box_gradient(xp: Any, dx: Array, dy: Array, hx: Array, hy: Array) -> tuple[Array, Array]:
     """Unit gradient of `_box_distance`; at ridges and centres, one of the valid directions."""
     qx, qy = xp.abs(dx) - hx, xp.abs(dy) - hy

@@ -74,10 +74,13 @@ position 2, relative velocity 2, and 1 (five zeros where there is none) |
     | reward | metres nearer to the goal along the shortest way, per v_max·dt (so full speed earns 1), minus \
 10 in a tick with a collision with a peer, an obstacle or the wall |
     | state | ``Box((6·A,))``: positions, velocities, goals |
-    | termination | for all agents at once, when all are within the goal tolerance |
+    | termination | for all agents at once, when all that have not failed are within the goal tolerance and nothing \
+is still to happen to any; never where tasks follow each other |
     | truncation | for all agents at once, after ``max_cycles`` ticks |
-    | infos | ``at_goal``, ``hit`` (a peer), ``crashed`` (an obstacle); a collision is recorded, \
-never resolved |
+    | infos | ``at_goal``, ``hit`` (a peer), ``crashed`` (an obstacle), ``alive`` (joined and not failed), \
+``tasks_done``; a collision is recorded, never resolved |
+    | events | goals are the current ones; a change of goal earns nothing; late boxes are on the map for rays and \
+ways from their announcement on, for all agents; who has not joined or has failed rests, whatever its action |
     | seeding | ``reset(seed=s)`` starts episode 0 of seed s; ``reset()`` goes on to the next episode |
     | render | ``rgb_array``, ``human`` |
 
@@ -153,6 +156,7 @@ never resolved |
         self.action_spaces = {name: Box(-1.0, 1.0, (2,), np.float32) for name in self.possible_agents}
         self.state_space = Box(-np.inf, np.inf, (6 * self.world.agents,), np.float32)
         self._ways: NavigationGrid | None = None
+        self._map, self._goals = self.world.obstacles, self.world.goals
         self._arena = Arena(self.world)
 
     def observation_space(self, agent: str) -> Box:
@@ -182,13 +186,11 @@ never resolved |
             self._episode = int(options["episode"])
         self.world = world = self.scenario.build(self._seed, [self._episode])
         self._arena = Arena(world)
-        if self._ways is None or self._ways.obstacles is not world.obstacles:
-            self._ways = NavigationGrid(world.obstacles, world.radius, world.cell, world.flow)
-        self._fields = self._ways.fields(world.goals[0])
+        self._survey()
         self._left, self._guide = self._look_ahead()
         self.agents = list(self.possible_agents)
         quiet = np.zeros(world.agents, bool)
-        at_goal = np.linalg.norm(world.goals[0] - world.starts[0], axis=-1) <= world.goal_tolerance
+        at_goal = self._arena.story.at_goal(self._arena.position)[0]
         infos = self._infos(at_goal, quiet, quiet)
         if self.render_mode == "human":
             self.render()
@@ -223,13 +225,20 @@ never resolved |
         if not np.isfinite(command).all():
             raise ValueError("actions must be finite numbers in [-1, 1]")
         limit = world.v_max if world.dynamics == "single" else world.a_max
-        done = self._arena.step(command.clip(-1, 1) * np.float32(limit))
+        story = self._arena.story
+        command = command.clip(-1, 1) * np.float32(limit)
+        if not story.alive.all():
+            stop = 0.0 if world.dynamics == "single" else -self._arena.velocity / np.float32(world.dt)
+            command = np.where(story.alive[..., None], command, stop)
+        done = self._arena.step(command)
 
         before = self._left
         self._left, self._guide = self._look_ahead()
         collided = done.hit[0] | done.crashed[0]
         reward = (before - self._left) / (world.v_max * world.dt) - COLLISION_PENALTY * collided
-        terminated = bool(done.at_goal[0].all())
+        if self._survey():
+            self._left, self._guide = self._look_ahead()
+        terminated = bool((done.at_goal[0] | story.failed[0]).all() and story.settled[0])
         truncated = not terminated and self._arena.tick >= self.max_cycles
         names = self.agents
         if terminated or truncated:
@@ -246,7 +255,7 @@ never resolved |
 
     def state(self) -> Float:
         """Positions, velocities and goals of all agents, float32 [6·A], metres and m/s."""
-        parts = (self._arena.position, self._arena.velocity, self.world.goals)
+        parts = (self._arena.position, self._arena.velocity, self._arena.goals)
         return np.concatenate([part.ravel() for part in parts])
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -255,7 +264,11 @@ never resolved |
             return None
         from envs.render import Window, draw_world
 
-        frame = draw_world(self.world, self._arena.position[0], self._arena.velocity[0], self.size)
+        story = self._arena.story
+        frame = draw_world(
+            self.world, self._arena.position[0], self._arena.velocity[0], self.size,
+            goals=story.goals[0], alive=story.alive[0], late=story.visible[0] + story.solid[0].astype(np.int64),
+        )  # fmt: skip
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:
@@ -268,6 +281,20 @@ never resolved |
         if self._window is not None:
             self._window.close()
             self._window = None
+
+    def _survey(self) -> bool:
+        """Ways on the map as it is announced, and fields to the current goals; whether anything has changed."""
+        story, world = self._arena.story, self.world
+        self._map = story.maps.of(0, story.visible[0])
+        moved = self._ways is None or self._ways.obstacles is not self._map
+        if moved:
+            self._ways = NavigationGrid(self._map, world.radius, world.cell, world.flow)
+        if not moved and self._goals is story.goals:
+            return False
+        assert self._ways is not None
+        self._goals = story.goals
+        self._fields = self._ways.fields(story.goals[0])
+        return True
 
     def _look_ahead(self) -> tuple[Float, Float]:
         """Length of each agent's way to its goal, float32 [agent], and its unit direction [agent, 2].
@@ -282,15 +309,15 @@ never resolved |
         y, x = iy[:, None] + _AROUND[:, 0], ix[:, None] + _AROUND[:, 1]
         outside = (y < 0) | (x < 0) | (y >= ways.shape[0]) | (x >= ways.shape[1])
         y, x = y.clip(0, ways.shape[0] - 1), x.clip(0, ways.shape[1] - 1)
-        ends = np.concatenate([ways.point(y, x), world.goals[0][:, None]], axis=1)
+        ends = np.concatenate([ways.point(y, x), self._goals[0][:, None]], axis=1)
         onward = np.where(outside, np.inf, self._fields[row[:, None], y, x])
         onward = np.pad(onward, ((0, 0), (0, 1)))
         change = ends - spots[:, None]
         length = np.linalg.norm(change, axis=-1)
 
-        room = world.obstacles.signed_distance(np.concatenate([spots[:, None], ends], axis=1))
+        room = self._map.signed_distance(np.concatenate([spots[:, None], ends], axis=1))
         need = np.minimum(np.minimum(room[:, :1], room[:, 1:]), world.radius * (1 - 5e-4))
-        reach = segment_clearance(world.obstacles, spots[:, None], ends, world.radius, 2e-4 * world.radius)
+        reach = segment_clearance(self._map, spots[:, None], ends, world.radius, 2e-4 * world.radius)
         cost = np.where((reach >= need - 3e-4 * world.radius) & (need > 0), length + onward, np.inf)
         left = cost.min(axis=1)
         # A node nearer than a tick's way is behind the agent before it can be steered to.
@@ -308,9 +335,9 @@ never resolved |
 
     def _observations(self) -> dict[str, Float]:
         world, spots, speeds = self.world, self._arena.position[0], self._arena.velocity[0]
-        goal = world.goals[0] - spots
+        goal = self._goals[0] - spots
 
-        ranges = cast(world.obstacles, spots, self._angles, self.sensing)
+        ranges = cast(self._map, spots, self._angles, self.sensing)
 
         offset = spots - spots[:, None]
         gap = np.linalg.norm(offset, axis=-1)
@@ -329,8 +356,10 @@ never resolved |
     def _infos(
         self, at_goal: NDArray[np.bool_], hit: NDArray[np.bool_], crashed: NDArray[np.bool_]
     ) -> dict[str, dict[str, Any]]:
-        rows = zip(self.possible_agents, at_goal, hit, crashed, strict=True)
-        return {n: {"at_goal": bool(g), "hit": bool(h), "crashed": bool(c)} for n, g, h, c in rows}
+        story = self._arena.story
+        columns = {"at_goal": at_goal, "hit": hit, "crashed": crashed}
+        columns |= {"alive": story.alive[0], "tasks_done": story.tasks_done[0]}
+        return {name: {k: v[row].item() for k, v in columns.items()} for row, name in enumerate(self.possible_agents)}
 
 
 OPTIONS = ("max_cycles", "render_mode", "neighbours", "sensing", "seed", "size")

@@ -61,6 +61,7 @@ class Theme:
     faint: Colour = (84, 98, 124)
     accent: Colour = (120, 190, 255)
     alarm: Colour = (255, 84, 89)
+    amber: Colour = (255, 190, 60)
     # Okabe and Ito's colour-blind-safe hues, lightened for a dark floor, without vermilion.
     agents: tuple[Colour, ...] = (
         (92, 184, 240),
@@ -382,6 +383,36 @@ def draw_backdrop(surface: Surface, camera: Camera, boxes: Array, theme: Theme =
     pygame.draw.rect(surface, theme.wall_edge, (left, top, width, height), 1)
 
 
+def draw_late(
+    surface: Surface, camera: Camera, boxes: Array, state: Array, *, scale: float = 1.0, theme: Theme = THEME
+) -> None:
+    """Boxes that come later: an amber dashed outline once announced, a wall with an amber rim once they stand.
+
+    Args:
+        boxes: float [B, 5] as for `draw_backdrop`. state: int [B], 0 not there, 1 announced, 2 solid.
+    """
+    pygame = load_pygame()
+    for (x, y, hx, hy, _), now in zip(np.asarray(boxes, np.float64).tolist(), np.asarray(state).tolist(), strict=True):
+        if not now:
+            continue
+        corner = camera.pixels(np.array([(x - hx, y - hy), (x + hx, y - hy), (x + hx, y + hy), (x - hx, y + hy)]))
+        if now == 2:
+            low, high = np.rint(corner.min(0)), np.rint(corner.max(0))
+            pygame.draw.rect(surface, theme.wall, (*low.tolist(), *(high - low).tolist()))
+            stroke(surface, np.concatenate([corner, corner[:1]]), theme.amber, 1.5 * scale)
+        else:
+            dashes(surface, np.concatenate([corner, corner[:1]]), theme.amber, 1.5 * scale, on=4 * scale, off=4 * scale)
+
+
+def draw_sites(
+    surface: Surface, camera: Camera, sites: Array, radius: float, *, scale: float = 1.0, theme: Theme = THEME
+) -> None:
+    """A ring around each site, float [S, 2]."""
+    size = max(1.6 * radius * camera.scale, 7.0 * scale)
+    for centre in camera.pixels(sites).tolist():
+        ring(surface, centre, size, theme.faint, 1.5 * scale)
+
+
 def draw_goals(
     surface: Surface,
     camera: Camera,
@@ -477,6 +508,7 @@ def draw_agents(
     *,
     weight: Array | None = None,
     rest: Array | None = None,
+    alive: Array | None = None,
     beside: bool = False,
     scale: float = 1.0,
     theme: Theme = THEME,
@@ -487,12 +519,17 @@ def draw_agents(
         positions: float [A, 2], metres.
         radius: metres.
         rest: bool [A], agents that have arrived: drawn calmer.
+        alive: bool [A]; the others have failed or not joined yet, and are drawn as shadows with a cross.
         beside: write the number next to a disc too small to hold it.
     """
     size = agent_pixels(camera, radius, scale)
     for a, centre in enumerate(camera.pixels(positions).tolist()):
         share = _weight(weight, a) * (0.62 if rest is not None and rest[a] else 1.0)
         hue = mix(theme.floor, theme.agent(a), share)
+        if alive is not None and not alive[a]:
+            stamp(surface, centre, size, fill=mix(theme.floor, hue, 0.25), edge=theme.faint, width=1.5 * scale)
+            stamp(surface, centre, 0.6 * size, shape="cross", fill=theme.muted, width=1.75 * scale)
+            continue
         stamp(surface, centre, size, fill=hue, edge=mix(theme.page, hue, 0.25), width=1.5 * scale)
         if size >= (8.0 if beside else 6.5) * scale:
             number = label(str(a), round(min(size * (1.25 if a < 10 else 1.05), 26 * scale)), theme.page)
@@ -556,8 +593,12 @@ def draw_world(
     velocities: Array | None = None,
     size: tuple[int, int] = (600, 600),
     lane: int = 0,
+    *,
+    goals: Array | None = None,
+    alive: Array | None = None,
+    late: Array | None = None,
 ) -> NDArray[np.uint8]:
-    """One still of a world: map, goals, agents and, if given, where they are heading.
+    """One still of a world: map, sites, goals, agents and, if given, where they are heading.
 
     Args:
         world: an `envs.world.World`.
@@ -565,6 +606,8 @@ def draw_world(
         velocities: float [A, 2], metres per second.
         size: (width, height), pixels.
         lane: whose goals to draw.
+        goals: float [A, 2], metres, current ones; the world's own unless given.
+        alive: bool [A], see `draw_agents`. late: int [B], state of the late boxes, see `draw_late`.
 
     Returns:
         uint8 [height, width, 3].
@@ -581,11 +624,15 @@ def draw_world(
             _BACKDROPS.popitem(last=False)
     _, camera, backdrop = kept
     surface = backdrop.copy()
-    draw_goals(surface, camera, world.goals[lane], world.radius)
+    if (sites := getattr(world, "sites", None)) is not None:
+        draw_sites(surface, camera, sites.position[lane], world.radius)
+    if late is not None and (events := getattr(world, "events", None)) is not None:
+        draw_late(surface, camera, events.boxes[lane], late)
+    draw_goals(surface, camera, world.goals[lane] if goals is None else goals, world.radius)
     if velocities is not None:
         ahead = np.asarray(positions) + np.asarray(velocities)  # one second ahead
         draw_plans(surface, camera, np.stack([positions, ahead], axis=1))
-    draw_agents(surface, camera, positions, world.radius)
+    draw_agents(surface, camera, positions, world.radius, alive=alive)
     return pixels_of(surface)
 
 

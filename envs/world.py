@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.errors import ConfigError
+from envs.events import GOAL, Events
 from envs.geometry import Obstacles
+from envs.tasks import GoalQueue, Shape, Sites
 
 Float = NDArray[np.float32]
 
@@ -37,6 +40,11 @@ class World:
         adherence: share of a lane's motion that follows the pattern: positions [T+1, agent, 2] to
             float [agent] in [0, 1].
         notes: provenance, one line.
+        queue: goals that follow each other; ``goals`` are then the first ones. sites: places to cover.
+        shape: a formation to keep. events: what happens on the way. None for none of it.
+
+    Raises:
+        ValueError: starts and goals of other shapes. ConfigError: tasks or events that do not fit the world.
     """
 
     name: str
@@ -57,6 +65,10 @@ class World:
     via: Float | None = None
     adherence: Callable[[Float], Float] | None = None
     notes: str = ""
+    queue: GoalQueue | None = None
+    sites: Sites | None = None
+    shape: Shape | None = None
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         lanes = len(self.episodes)
@@ -64,6 +76,36 @@ class World:
             raise ValueError(
                 f"starts {self.starts.shape} and goals {self.goals.shape} must both be [{lanes}, agents, 2]"
             )
+        for part in (self.queue, self.sites, self.shape, self.events):
+            if part is not None:
+                part.check(*self.starts.shape[:2])
+        if self.queue is not None and not np.array_equal(self.queue.goals[:, :, 0], self.goals):
+            raise ConfigError("world.goals must be the first ones of world.queue, got others")
+        if self.events is not None:
+            self._check_events(self.events)
+
+    def _check_events(self, events: Events) -> None:
+        """Goals change for one reason only, and no late box stands where an agent starts or has to go."""
+        if self.moves_goals and (self.queue is not None or self.sites is not None):
+            raise ConfigError("world.events must leave goals alone in a world with a queue or sites, got goal events")
+        if events.boxes.shape[1]:
+            goals = [self.goals] if self.queue is None else np.moveaxis(self.queue.goals, 2, 0)
+            spots = [self.starts, *goals]
+            least = min(float(events.distance(each).min(initial=np.inf)) for each in spots)
+            if least < self.radius:
+                raise ConfigError(
+                    f"world.events.boxes must keep {self.radius:g} m from starts and goals, got {least:.3f} m"
+                )
+
+    @property
+    def moves_goals(self) -> bool:
+        """Whether some event gives an agent another goal."""
+        return self.events is not None and bool((self.events.kind == GOAL).any())
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything changes on the way that a plan made at the start cannot know."""
+        return self.queue is not None or (self.events is not None and len(self.events.tick) > 0)
 
     @property
     def lanes(self) -> int:
@@ -94,4 +136,9 @@ class World:
             goals=self.goals[pick],
             episodes=self.episodes[pick],
             via=None if self.via is None else self.via[pick],
+            **{
+                name: part.select(pick)
+                for name in ("queue", "sites", "shape", "events")
+                if (part := getattr(self, name)) is not None
+            },
         )

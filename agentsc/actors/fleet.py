@@ -40,6 +40,12 @@ class Fleet(Protocol):
     def retire(self, active: NDArray[np.bool_]) -> None:
         """Only lanes marked in ``active`` [lane] go on."""
 
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """Goals float32 [lane, agent, 2] that hold from ``tick`` on; called when one has changed."""
+
+    def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
+        """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of all agents."""
 
@@ -104,6 +110,12 @@ class LocalFleet:
 
     def retire(self, active: NDArray[np.bool_]) -> None:
         self.block.active = active
+
+    def retarget(self, goal: Floats, tick: int) -> None:
+        self.block.retarget(goal, tick)
+
+    def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
+        self.block.muster(alive, tick)
 
     def trace(self, tick: int) -> Trace | None:
         return self.block.trace(tick)

@@ -53,6 +53,14 @@ class HostActor:
         """Only these lanes go on."""
         self.block.active = active
 
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """Goals of this block that hold from now on."""
+        self.block.retarget(goal, tick)
+
+    def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
+        """Who of this block takes part from now on."""
+        self.block.muster(alive, tick)
+
     def report(self, tick: int) -> tuple[Trace | None, list[Beliefs], Counters]:
         """For recorders and metrics."""
         formed, self.block.formed = self.block.formed, []
@@ -104,6 +112,12 @@ class RayFleet:
 
     def retire(self, active: NDArray[np.bool_]) -> None:
         _get([host.retire.remote(active) for host in self.hosts])
+
+    def retarget(self, goal: Floats, tick: int) -> None:
+        _get([host.retarget.remote(goal[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
+        _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def trace(self, tick: int) -> Trace | None:
         reports = _get([host.report.remote(tick) for host in self.hosts])

@@ -51,6 +51,11 @@ class CentralSearch(Variant):
         return True
 
     @property
+    def plans_once(self) -> bool:
+        """All paths are made before the start."""
+        return True
+
+    @property
     def needs_network(self) -> bool:
         """Nothing is sampled."""
         return False

@@ -127,6 +127,12 @@ class OrcaBlock(Block):
         data, bits = encode(message, spec)
         return Packets(lane.astype(np.int32), self.ids[agent].astype(np.int32), data, bits)
 
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """See `Block.retarget`."""
+        self.goal = goal
+        if self.guide is not None:
+            self.goal_row = self.guide.goal_index(goal.reshape(-1, 2))
+
     # -- velocities -----------------------------------------------------------------------------
 
     def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
@@ -144,6 +150,7 @@ class OrcaBlock(Block):
             world.v_max,
             self._preferred(lane, agent, position),
         )
+        chosen[~self.alive[lane, agent]] = 0.0
         change = _shortened(chosen - now, world.a_max * world.dt)
         self.here, self.moving = position.copy(), np.zeros_like(velocity)
         self.moving[lane, agent] = now + change

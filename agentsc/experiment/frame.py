@@ -130,7 +130,7 @@ def _trajectories(recording: Recording) -> dict[str, Any]:
         "agent": np.tile(np.arange(agents), len(done)),
         "x_m": positions[..., 0].ravel(),
         "y_m": positions[..., 1].ravel(),
-        "goal_distance_m": np.linalg.norm(positions - scene.goals, axis=-1).ravel(),
+        "goal_distance_m": np.linalg.norm(positions - _goals(recording), axis=-1).ravel(),
     }
     named = {"at_goal": "at_goal", "bits": "bits", "pending": "pending", "belief_age": "belief_age_s"}
     for name, column in named.items():
@@ -142,6 +142,12 @@ def _trajectories(recording: Recording) -> dict[str, Any]:
         if any(value is not None for value in values):
             columns[column] = values
     return columns
+
+
+def _goals(recording: Recording) -> Any:
+    """float32 [T+1, agent, 2]: the goals that each row of positions is measured against, those of the tick."""
+    first = recording.scene.goals
+    return np.stack([first, *(first if tick.goals is None else tick.goals for tick in recording.ticks)])
 
 
 def _packets(recording: Recording) -> dict[str, Any]:

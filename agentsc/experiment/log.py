@@ -71,6 +71,9 @@ class RunLog:
         ``episodes.parquet``. link_losses: reason → count over all lanes, for every link of the specification.
         graph: name → float64 [L], what the graph of agents in touch was like; empty where all always were.
         v_max: m/s, for the times of trips; None leaves them out.
+        tasks_done: int64 [L, A], goals served, in a world where they follow each other; None elsewhere.
+        failed: bool [L, A], agents that failed on the way and do not count for success; None where nobody can.
+        outcome: name → [L], what became of the world's tasks: columns of ``episodes.parquet``.
         wall_s: of the whole run. network_s: of it inside the network. round_ms: float32 [n].
     """
 
@@ -111,6 +114,9 @@ class RunLog:
     link_losses: list[dict[str, int]] = field(default_factory=list)
     graph: dict[str, Doubles] = field(default_factory=dict)
     v_max: float | None = None
+    tasks_done: Counts | None = None
+    failed: NDArray[np.bool_] | None = None
+    outcome: dict[str, Counts | Doubles] = field(default_factory=dict)
     wall_s: float = 0.0
     network_s: float | None = None
     round_ms: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -183,9 +189,19 @@ class RunLog:
         return (self.min_pair >= self.separation) & ~self.obstacle_hits.any(axis=1)
 
     @property
+    def counted(self) -> NDArray[np.bool_]:
+        """bool [L, A]: agents that count for success, all but those that failed on the way."""
+        return np.ones_like(self.at_goal) if self.failed is None else ~self.failed
+
+    @property
     def success(self) -> NDArray[np.bool_]:
-        """bool [L]: every agent ended at its goal before the time limit, and the lane was collision-free."""
-        return (self.finish_tick >= 0) & self.at_goal.all(axis=1) & self.collision_free
+        """bool [L]: every agent that counts ended at its goal before the time limit, and the lane was collision-free.
+
+        Where goals follow each other, every agent has served at least one instead.
+        """
+        if self.tasks_done is not None:
+            return (self.tasks_done > 0).all(axis=1) & self.collision_free
+        return (self.finish_tick >= 0) & (self.at_goal | ~self.counted).all(axis=1) & self.collision_free
 
     def lane_digest(self, lane: int) -> bytes:
         """SHA-256 of one lane: episode, shape, and positions up to its finish on a 1e-4 m lattice.

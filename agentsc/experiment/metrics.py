@@ -51,6 +51,10 @@ DESCRIPTIONS: dict[str, str] = {
     "intent_min_ade_m": "best sample of a belief, on average",
     "intent_min_fde_m": "best sample of a belief, at its end",
     "intent_coverage90": "truths in a belief's 90 % region",
+    "tasks_per_agent_hour": "goals served, where they follow each other",
+    "coverage_value": "value collected over the best of one site each",
+    "formation_error_m": "from places in the best-fit shape, outside the gap",
+    "formation_end_error_m": "the same when the lane ended",
 }
 """Name → what it is in a few words; the definitions are in ``docs/results.md``."""
 
@@ -59,7 +63,7 @@ LOWER_IS_BETTER = frozenset(
         *("collisions_per_agent_hour", "obstacle_contacts_per_agent_hour", "makespan_s", "flowtime_s"),
         *("path_length_ratio", "flowtime_ratio", "smoothness_m", "bits_per_agent_s", "packets_per_agent_s"),
         *("packet_error_rate", "age_of_information_s", "rounds_per_commit", "brake_activations"),
-        *("intent_min_ade_m", "intent_min_fde_m"),
+        *("intent_min_ade_m", "intent_min_fde_m", "formation_error_m", "formation_end_error_m"),
     )
 )
 """Metrics of which less is better."""
@@ -117,10 +121,11 @@ class _Columns:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
 
-    def numbers(self, name: str) -> Doubles:
-        """float64 [L], nan where there is none."""
+    def numbers(self, name: str, otherwise: Doubles | float = np.nan) -> Doubles:
+        """float64 [L]; ``otherwise``, NaN unless given, where there is none."""
         values = (row.get(name) for row in self._rows)
-        return np.array([np.nan if value is None else value for value in values], np.float64)
+        found = np.array([np.nan if value is None else value for value in values], np.float64)
+        return np.where(np.isnan(found), otherwise, found)
 
     def flags(self, name: str) -> NDArray[np.bool_]:
         """bool [L]."""
@@ -151,10 +156,11 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     lanes = _Columns(ran)
     agents = lanes.numbers("agents")
     agent_s = lanes.numbers("duration_s") * agents
+    counted_agents = lanes.numbers("agents_counted", agents)  # rows without failures have no such column
     no_time, unfinished = "no time was simulated", "no lane finished"
     found: dict[str, Metric] = {
         "success_rate": share(everyone.flags("success")),
-        "agent_success_rate": mean(lanes.numbers("agents_at_goal") / agents, "no lanes"),
+        "agent_success_rate": mean(lanes.numbers("agents_at_goal") / counted_agents, "no lanes"),
         "collision_free_rate": share(lanes.flags("collision_free")),
         "collisions_per_agent_hour": ratio(lanes.numbers("collisions"), agent_s / 3600, no_time),
         "obstacle_contacts_per_agent_hour": ratio(lanes.numbers("obstacle_contacts"), agent_s / 3600, no_time),
@@ -202,6 +208,14 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     counted("intent_min_ade_m", "belief_ade_sum", "belief_count", "no belief was formed")
     counted("intent_min_fde_m", "belief_fde_sum", "belief_count", "no belief was formed")
     counted("intent_coverage90", "belief_cover_sum", "belief_count", "no belief was formed")
+    served = lanes.numbers("tasks_done")
+    hours = np.where(np.isnan(served), 0.0, agent_s / 3600)
+    found["tasks_per_agent_hour"] = ratio(np.nan_to_num(served), hours, "the scenario's goals do not follow each other")
+    best = np.nan_to_num(lanes.numbers("coverage_best"))
+    collected = np.nan_to_num(lanes.numbers("coverage_collected"))
+    found["coverage_value"] = ratio(collected, best, "the scenario has no sites to cover")
+    for name in ("formation_error_m", "formation_end_error_m"):
+        found[name] = mean(lanes.numbers(name), "the scenario has no formation to keep")
     return {name: found[name] for name in DESCRIPTIONS}
 
 
@@ -257,7 +271,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
             "episode": int(log.episodes[lane]),
             "success": bool(log.success[lane]),
             "collision_free": bool(log.collision_free[lane]),
-            "agents_at_goal": int(log.at_goal[lane].sum()),
+            "agents_at_goal": int((log.at_goal & log.counted)[lane].sum()),
             "agents": log.agents,
             "duration_s": float(log.duration_s[lane]),
             "collisions": int(log.collisions[lane].sum()),
@@ -271,6 +285,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
             kept = getattr(log, counter)
             row[counter] = None if kept is None else kept[lane].sum().item()
         row |= {name: kept[lane].item() for name, kept in log.radio.items()}
+        row |= {name: kept[lane].item() if np.isfinite(kept[lane]) else None for name, kept in log.outcome.items()}
         row |= {name: kept[lane].item() if np.isfinite(kept[lane]) else None for name, kept in log.graph.items()}
         row["digest"] = log.lane_digest(lane).hex()
         rows.append(row)
@@ -280,13 +295,14 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
 def _flowtime(log: RunLog) -> Doubles:
     """float64 [L]: summed arrival times, s; nan for a lane that did not finish."""
     arrival = log.arrival_tick
-    whole = (log.finish_tick >= 0) & (arrival >= 0).all(axis=1)
-    return np.where(whole, arrival.sum(axis=1) * float(log.dt), np.nan)
+    whole = (log.finish_tick >= 0) & ((arrival >= 0) | ~log.counted).all(axis=1)
+    return np.where(whole, (arrival * log.counted).sum(axis=1) * float(log.dt), np.nan)
 
 
 def _path_length_ratio(log: RunLog) -> Doubles:
     """float64 [L]; agents that start on their goal have no ratio, lanes that did not finish no quality."""
     counts = (log.shortest > log.goal_tolerance) & np.isfinite(log.shortest) & (log.finish_tick >= 0)[:, None]
+    counts &= log.counted
     ratios = np.divide(log.path_length, log.shortest, out=np.zeros_like(log.path_length), where=counts)
     number = counts.sum(axis=1)
     return np.asarray(np.divide(ratios.sum(axis=1), number, out=np.full(log.lanes, np.nan), where=number > 0))
@@ -304,6 +320,7 @@ def _against_trips(log: RunLog) -> dict[str, Doubles]:
         return dict.fromkeys(("longest_trip_s", "trips_s", "flowtime_ratio", "speed_score"), none)
     trips = np.maximum(log.shortest - log.goal_tolerance, 0.0) / log.v_max
     trips = np.where(np.isfinite(trips), trips, np.nan)
+    trips = np.where(log.counted, trips, 0.0)
     longest, total = trips.max(axis=1), trips.sum(axis=1)
     score = np.where(log.success, longest / np.maximum(log.duration_s, 1e-9), 0.0)
     return {

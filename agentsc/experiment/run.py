@@ -130,6 +130,11 @@ def prepare(config: RunConfig) -> Job:
         raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (8 bits name a sender)")
     # Links that do not fit the fleet, or each other, say so when a medium is made of them.
     Medium(config.link, config.seed, [0], world.agents, world.dt / config.rounds_per_tick)
+    if protocol.plans_once and world.changes:
+        raise ConfigError(
+            f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
+            f"only once, got {config.scenario.name} (choose another protocol, or set its events to 0)"
+        )
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")
     if config.ticks is not None:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from agentsc.actors.fleet import Fleet, LocalFleet
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
+from agentsc.experiment.outcome import outcome
 from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.framing import overhead_bits
-from agentsc.links.medium import Medium, Packets
+from agentsc.links.medium import Deliveries, Medium, Packets
 from agentsc.links.topology import MOST_AGENTS, OverTime
 from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
 from agentsc.view.recording import PACKET, Sink, packet_rows
@@ -93,12 +94,14 @@ class _Run:
         self.age = AgeOfInformation(world.lanes, world.agents, round_s)
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
+        self.goals, self.alive = self.arena.goals, np.ones(world.starts.shape[:2], bool)
+        self.unheard = np.zeros(world.lanes, np.int64)
         self.spoke = np.zeros(world.lanes, np.int64)
         self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
         self.beliefs: list[Beliefs] = []
         self.shown: dict[tuple[int, int], tuple[int, NDArray[np.float32]]] = {}
         self.round_ms: list[float] = []
-        grid = NavigationGrid(world.obstacles, world.radius, world.cell, extent=world.bounds)
+        self.grid = grid = NavigationGrid(world.obstacles, world.radius, world.cell, extent=world.bounds)
         shortest = grid.lengths(world.starts.reshape(-1, 2), world.goals.reshape(-1, 2))
         lanes, agents = world.lanes, world.agents
         self.log = RunLog(
@@ -131,6 +134,7 @@ class _Run:
         scraping = touching.copy()
         tick = 0
         for tick in range(world.max_ticks):
+            self._announce(tick)
             sent = self._exchange(tick)
             command = self.fleet.act(arena.position, arena.velocity, self.proximity, tick)
             step = arena.step(command)
@@ -151,17 +155,40 @@ class _Run:
         self._collect(tick + 1)
         return log
 
+    def _announce(self, tick: int) -> None:
+        """Tell agents what has changed for themselves: their goals, and whether they take part."""
+        arena = self.arena
+        if arena.goals is not self.goals:
+            self.goals = arena.goals
+            self.fleet.retarget(self.goals, tick)
+        if arena.alive is not self.alive:
+            before, self.alive = self.alive, arena.alive
+            if (before != self.alive).any():
+                self.fleet.muster(self.alive, tick)
+
+    def _deliver(self, clock: int) -> Deliveries:
+        """What radios that are on have received."""
+        inbox = self.medium.deliver(clock)
+        on = self.alive[inbox.lane, inbox.receiver]
+        if on.all():
+            return inbox
+        self.unheard += np.bincount(inbox.lane[~on], minlength=self.world.lanes)
+        return inbox.take(np.flatnonzero(on))
+
     def _exchange(self, tick: int) -> list[tuple[int, Packets]]:
         """The message rounds of one tick; packets of ended lanes are never offered."""
         sent = []
         for number in range(self.rounds):
             clock = tick * self.rounds + number
-            inbox = self.medium.deliver(clock)
+            inbox = self._deliver(clock)
             self.age.update(inbox, clock)
             began = time.perf_counter()
             packets = self.fleet.round(inbox, clock, deciding=number == 0)
             if number == 0:
                 self.round_ms.append(1e3 * (time.perf_counter() - began))
+            on = self.alive[packets.lane, packets.sender]
+            if not on.all():
+                packets = packets.take(on)
             self.medium.transmit(packets, clock, self.arena.position)
             if self.graphed and number == 0 and tick % self.graph_ticks == 0:
                 self.graphs.take(self.medium.in_touch(clock), self.active)
@@ -235,7 +262,18 @@ class _Run:
                 closest=float(step.closest[lane]),
                 pair=(int(step.pair[lane, 0]), int(step.pair[lane, 1])),
                 at_goal=step.at_goal[lane],
+                **self._shown_changes(lane),
             )
+
+    def _shown_changes(self, lane: int) -> dict[str, NDArray]:
+        """What a recorder is told of tasks and events, where the world has any."""
+        story, events = self.arena.story, self.world.events
+        shown: dict[str, NDArray] = {} if self.world.queue is None else {"goals": story.goals[lane]}
+        if events is not None:
+            shown = {"goals": story.goals[lane], "alive": story.alive[lane]}
+            if events.boxes.shape[1]:
+                shown["late"] = story.visible[lane].astype(np.uint8) + story.solid[lane]
+        return shown
 
     def _beliefs_of(
         self, lane: int, tick: int
@@ -261,9 +299,10 @@ class _Run:
         return beliefs, age
 
     def _finish(self, tick: int, step: Step) -> None:
-        """A lane ends when everyone rests at its goal."""
+        """A lane ends when everyone who has not failed rests at its goal, and nothing is still to happen to any."""
         still = (self.arena.velocity**2).sum(-1) < (0.02 * self.world.v_max) ** 2
-        done = self.active & (step.at_goal & still).all(1)
+        story = self.arena.story
+        done = self.active & ((step.at_goal & still) | story.failed).all(1) & story.settled
         if done.any():
             self.log.finish_tick[done] = tick + 1
             area, span = self.age.totals((tick + 1) * self.rounds)
@@ -291,6 +330,9 @@ class _Run:
         log.decisions, log.lost = medium.decisions, medium.lost
         log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
         log.radio["refused"] = counters.invalid
+        if world.events is not None:
+            log.radio["unheard"] = self.unheard
+        outcome(log, world, self.arena.story, self.grid)
         log.link_losses = medium.books.by_link
         log.graph = self.graphs.columns if self.graphed else {}
         log.speaking_rounds = self.spoke

@@ -24,6 +24,10 @@ class Packets(NamedTuple):
     data: Bytes
     bits: Ints
 
+    def take(self, rows: NDArray) -> Packets:
+        """Some rows, by number or by mask."""
+        return Packets(self.lane[rows], self.sender[rows], self.data[rows], self.bits[rows])
+
 
 class Held(NamedTuple):
     """Packets at one point of their way, at most one per sender.

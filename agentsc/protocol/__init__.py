@@ -19,6 +19,7 @@ from pydantic import Field
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol.reception import Received, Wanted, receive
+from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
 from envs.registry import Plugin, Registry
 from envs.world import World
@@ -42,7 +43,7 @@ class Setup:
 
     Attributes:
         world: the map, limits, and all starting positions (the roster); a block uses the goals of
-            its own agents only.
+            its own agents only, and nothing of the queue and the events that the simulator keeps there.
         spec: how plans cross the air. vehicle: limits of a plan. prior: name of the trajectory prior.
         rounds: message rounds per tick. seed: key of all randomness.
     """
@@ -142,6 +143,8 @@ class Block(ABC):
         self.counters = Counters.zeros(setup.world.lanes)
         self.active = np.ones(setup.world.lanes, bool)
         """Lanes still running; the runner clears those that have ended."""
+        self.alive = np.ones((setup.world.lanes, len(self.ids)), bool)
+        """Bool [lane, agent of the block]: who takes part, see `muster`."""
         self.formed: list[Beliefs] = []
 
     @abstractmethod
@@ -186,6 +189,31 @@ class Block(ABC):
             float32 [lane, agent, 2], m/s or m/s² as the world's dynamics ask.
         """
 
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """From ``tick`` on some of these agents have another goal; called before the tick's rounds.
+
+        Args:
+            goal: float32 [lane, agent of the block, 2], metres, of all of them; each learns its own.
+
+        Raises:
+            ConfigError: the protocol cannot do that.
+        """
+        raise ConfigError(
+            f"scenario must keep goals as they are for this protocol, got one that changes them "
+            f"({type(self).__name__} does not implement retarget)"
+        )
+
+    def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
+        """From ``tick`` on these agents take part: the others have failed, or not joined yet.
+
+        Those decide nothing: they follow the plan that they have committed, and rest where it ends. What they send
+        and what is sent to them is dropped by the runner.
+
+        Args:
+            alive: bool [lane, agent of the block].
+        """
+        self.alive = alive
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of these agents; None when they have no plans."""
         return None
@@ -225,6 +253,11 @@ class Variant(Plugin):
     @property
     def oracle(self) -> bool:
         """Whether it sees what no radio delivers: a bound to compare with, not a protocol to use."""
+        return False
+
+    @property
+    def plans_once(self) -> bool:
+        """Whether everything is decided once, at the start, so that nothing may change on the way."""
         return False
 
     @property

@@ -125,8 +125,8 @@ class SituatedBlock(Block):
 
     @property
     def negotiating(self) -> Flags:
-        """bool [row]: who plans for itself and asks for grants, in lanes that still run."""
-        return np.asarray(self.active[self.lane])
+        """bool [row]: who plans for itself and asks for grants: those that take part, in lanes that still run."""
+        return np.asarray((self.active[:, None] & self.alive).ravel())
 
     def tick(self, clock: int) -> int:
         """Control step that message round ``clock`` belongs to."""
@@ -168,6 +168,20 @@ class SituatedBlock(Block):
         self.home = home
         self.arrived |= home
         return np.where(self.arrived, np.where(stuck & ~home, 1, 0), np.where(stuck, 2, 1))
+
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """See `Block.retarget`: whoever has a new goal is under way again, and its patience starts anew."""
+        goal = goal.reshape(-1, 2)
+        rows = np.flatnonzero((goal != self.goal).any(1))
+        self.goal[rows] = self.aim[rows] = goal[rows]
+        self.goal_row[rows] = self.guide.goal_index(goal[rows])
+        self.home[rows] = self.arrived[rows] = False
+        self.best_to_go[rows], self.progress_tick[rows] = np.inf, tick
+
+    def muster(self, alive: Flags, tick: int) -> None:
+        """See `Block.muster`: what an agent that fails has proposed is dead."""
+        super().muster(alive, tick)
+        self.pending.valid[~alive.ravel()] = False
 
     def advance(self, tick: int) -> None:
         """Plans that have started replace the ones before them, own and peers' alike."""

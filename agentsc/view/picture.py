@@ -28,7 +28,9 @@ from envs.render import (
     draw_backdrop,
     draw_fans,
     draw_goals,
+    draw_late,
     draw_plans,
+    draw_sites,
     draw_trails,
     label,
     load_pygame,
@@ -188,7 +190,7 @@ class Picture:
     def _draw_static(self) -> Surface:
         surface, theme, meta = canvas(self.size, self.theme.page), self.theme, self.scene.meta
         draw_backdrop(surface, self.camera, self.scene.boxes, theme)
-        draw_goals(surface, self.camera, self.scene.goals, self.scene.radius, scale=self.scale, theme=theme)
+        draw_sites(surface, self.camera, self.scene.sites, self.scene.radius, scale=self.scale, theme=theme)
         room = self.size[0] - self._px(2 * _PAD + 230)
         agents = f"{self.scene.agents} agents" if self.scene.agents != 1 else "1 agent"
         x = self._px(_PAD)
@@ -305,7 +307,7 @@ class Picture:
 
     def _intents(self, frame: Frame, selected: int | None, weight: Array | None) -> Surface:
         """Beliefs and plans over what stands still: they change once a tick, so they are kept."""
-        key = (frame.plans, frame.proposals, frame.beliefs)
+        key = (frame.plans, frame.proposals, frame.beliefs, frame.goals, frame.late)
         held = self._under
         if held and held[1] == selected and all(a is b for a, b in zip(held[0], key, strict=True)):
             return held[2]
@@ -316,6 +318,8 @@ class Picture:
         if selected is not None:  # its fan in full, and nobody else's
             beliefs, most = np.full_like(beliefs, np.nan), 8
             beliefs[selected] = frame.beliefs[selected]
+        draw_late(surface, self.camera, self.scene.late, frame.late, scale=self.scale, theme=self.theme)
+        draw_goals(surface, self.camera, frame.goals, self.scene.radius, scale=self.scale, theme=self.theme)
         draw_fans(surface, self.camera, beliefs, most=most, **common)
         draw_plans(surface, self.camera, frame.plans, **common)
         draw_plans(surface, self.camera, frame.proposals, dashed=True, **common)
@@ -335,7 +339,8 @@ class Picture:
             colour = theme.alarm if hit else theme.ink
             stroke(surface, centres[list(frame.pair)], colour, (2.0 if hit else 1.0) * s)
         few = scene.agents <= 32
-        draw_agents(surface, camera, frame.position, scene.radius, rest=frame.at_goal, beside=few, **common)
+        common |= {"rest": frame.at_goal, "alive": frame.alive, "beside": few}
+        draw_agents(surface, camera, frame.position, scene.radius, **common)
         for a in np.flatnonzero(frame.pending).tolist():
             pale = mix(theme.agent(a), (255, 255, 255), 0.45)
             pale = pale if weight is None else mix(theme.floor, pale, weight[a])
@@ -344,7 +349,7 @@ class Picture:
             stamp(surface, centres[a], size + 3 * s, edge=theme.alarm, width=2.25 * s)
         if selected is not None:
             stamp(surface, centres[selected], size + 6 * s, edge=theme.ink, width=1.75 * s)
-            goal = camera.pixels(scene.goals[selected])
+            goal = camera.pixels(frame.goals[selected])
             stamp(surface, goal, max(1.05 * size, 5 * s), shape="diamond", edge=theme.ink, width=2.5 * s)
 
     def _draw_packets(self, surface: Surface, frame: Frame, selected: int | None) -> None:

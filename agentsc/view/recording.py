@@ -63,6 +63,7 @@ class Scene:
         dt: length of a tick.
         rounds_per_tick: message rounds in a tick.
         meta: scenario, protocol, link, seed, episode: what the title says.
+        late: float32 [B, 5], boxes that come later. sites: float32 [S, 2], metres.
     """
 
     bounds: Box
@@ -74,6 +75,8 @@ class Scene:
     dt: float
     rounds_per_tick: int
     meta: dict[str, Any]
+    late: F32 = field(default_factory=lambda: np.zeros((0, 5), np.float32))
+    sites: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
 
     @property
     def agents(self) -> int:
@@ -83,7 +86,10 @@ class Scene:
     @classmethod
     def of(cls, world: Any, lane: int, rounds_per_tick: int, meta: dict[str, Any]) -> Scene:
         """The scene of one lane of an `envs.world.World`."""
+        events, sites = getattr(world, "events", None), getattr(world, "sites", None)
         return cls(
+            late=np.zeros((0, 5), np.float32) if events is None else events.boxes[lane],
+            sites=np.zeros((0, 2), np.float32) if sites is None else sites.position[lane],
             bounds=world_bounds(world),
             boxes=np.asarray(world.obstacles.boxes, np.float32).reshape(-1, 5),
             starts=np.array(world.starts[lane], np.float32),
@@ -114,6 +120,8 @@ class Tick:
         pair: the two agents it was between.
         brake: bool [A], the safety monitor stepped in.
         at_goal: bool [A].
+        goals: float [A, 2], metres, current ones; None where they never change.
+        alive: bool [A], joined and not failed. late: uint8 [B], boxes: 0 not there, 1 announced, 2 solid.
     """
 
     tick: int
@@ -129,6 +137,9 @@ class Tick:
     pair: tuple[int, int] = (-1, -1)
     brake: Array | None = None
     at_goal: Array | None = None
+    goals: Array | None = None
+    alive: Array | None = None
+    late: Array | None = None
 
     @classmethod
     def of(cls, **values: Any) -> Tick:
@@ -177,6 +188,9 @@ class Frame:
     pair: tuple[int, int]
     brake: Array
     at_goal: Array
+    goals: Array
+    alive: Array
+    late: Array
 
 
 @dataclass(frozen=True)
@@ -196,9 +210,13 @@ class Strip:
     closest: Array
 
 
-def _blank(agents: int) -> dict[str, Any]:
+def _blank(scene: Scene) -> dict[str, Any]:
+    agents = scene.agents
     nothing = np.full((agents, 1, 2), np.nan, np.float32)
     return {
+        "goals": scene.goals,
+        "alive": np.ones(agents, bool),
+        "late": np.zeros(len(scene.late), np.uint8),
         "plans": nothing,
         "proposals": nothing,
         "beliefs": nothing[:, None],
@@ -219,7 +237,7 @@ class Source:
         self._numbers: list[int] = []
         self._bits: list[tuple[float, float]] = []
         self._longest_s = 0.0  # flight of a packet so far
-        self._blank = _blank(scene.agents)
+        self._blank = _blank(scene)
 
     def _append(self, tick: Tick) -> None:
         if self._numbers and tick.tick <= self._numbers[-1]:
@@ -380,7 +398,10 @@ class Recorder(Source):
         return Recording(self.scene, self._ticks)
 
 
-_STACKED = ("plans", "pending", "proposals", "beliefs", "belief_age", "bits", "brake", "at_goal")
+_STACKED = (
+    *("plans", "pending", "proposals", "beliefs", "belief_age", "bits", "brake", "at_goal"),
+    *("goals", "alive", "late"),
+)
 
 
 class Recording(Source):
@@ -391,7 +412,8 @@ class Recording(Source):
     ``beliefs`` float16 [T, A, K, Q, 2], ``belief_age`` float32 [T, A], ``pending``, ``brake``
     and ``at_goal`` bool [T, A], ``bits`` int32 [T, A], ``closest`` float32 [T], ``pair`` int16
     [T, 2], ``packets`` rows of dtype `PACKET`, and the scene (``goals``, ``boxes``, ``bounds``
-    and, in ``meta``, its numbers).
+    and, in ``meta``, its numbers). Where the world has such things: ``late_boxes`` and ``sites``, and by tick
+    ``tick_goals`` float32 [T, A, 2], ``alive`` bool [T, A] and ``late`` uint8 [T, B].
     """
 
     def __init__(self, scene: Scene, ticks: list[Tick]) -> None:
@@ -421,6 +443,12 @@ class Recording(Source):
                 columns[name] = np.stack([empty if r is None else r for r in rows])
         if "beliefs" in columns:
             columns["beliefs"] = columns["beliefs"].astype(np.float16)
+        if "goals" in columns:
+            columns["tick_goals"] = columns.pop("goals")
+        if len(scene.late):
+            columns["late_boxes"] = scene.late
+        if len(scene.sites):
+            columns["sites"] = scene.sites
         numbers = {
             "schema": SCHEMA,
             "radius": scene.radius,
@@ -464,6 +492,7 @@ class Recording(Source):
         try:
             with np.load(source, allow_pickle=False) as file:
                 data = {name: file[name] for name in file.files}
+            stacked = {name: name for name in _STACKED} | {"goals": "tick_goals"}
             numbers = json.loads(str(data["meta"]))
             if numbers["schema"] != SCHEMA:
                 raise ConfigError(
@@ -482,6 +511,8 @@ class Recording(Source):
                 dt=float(numbers["dt"]),
                 rounds_per_tick=int(numbers["rounds_per_tick"]),
                 meta=dict(numbers["run"]),
+                late=data.get("late_boxes", np.zeros((0, 5), np.float32)),
+                sites=data.get("sites", np.zeros((0, 2), np.float32)),
             )
             ticks = data["ticks"].tolist()
             packets = data["packets"].astype(PACKET, copy=False)
@@ -493,7 +524,7 @@ class Recording(Source):
                     packets=packets[cuts[n] : cuts[n + 1]],
                     closest=float(data["closest"][n]),
                     pair=(int(data["pair"][n, 0]), int(data["pair"][n, 1])),
-                    **{name: data[name][n] for name in _STACKED if name in data},
+                    **{name: data[column][n] for name, column in stacked.items() if column in data},
                 )
                 for n, number in enumerate(ticks)
             ]

@@ -70,7 +70,11 @@ def write_rrd(source: Source, path: Path, progress: Callable[[int, int], None] |
             rr.Boxes2D(centers=boxes[:, :2], half_sizes=boxes[:, 2:4], colors=[THEME.wall_edge]),
             static=True,
         )
-        stream.log("world/goals", rr.Points2D(scene.goals, radii=0.4 * scene.radius, colors=hues), static=True)
+        if all(tick.goals is None for tick in source.ticks):  # what is static could not change later
+            stream.log("world/goals", rr.Points2D(scene.goals, radii=0.4 * scene.radius, colors=hues), static=True)
+        if len(scene.sites):
+            sites = rr.Points2D(scene.sites, radii=0.8 * scene.radius, colors=[THEME.faint])
+            stream.log("world/sites", sites, static=True)
         for name, colour in (("sent", THEME.accent), ("lost", THEME.alarm)):
             stream.log(f"plots/bits/{name}", rr.SeriesLines(colors=[colour], names=[name]), static=True)
         _positions(rr, stream, scene.starts, scene.radius, hues, 0, 0.0)
@@ -85,6 +89,10 @@ def write_rrd(source: Source, path: Path, progress: Callable[[int, int], None] |
             }
             for name, (strips, colours) in lines.items():
                 stream.log(f"world/{name}", rr.LineStrips2D(strips, colors=colours, radii=0.1 * scene.radius))
+            if tick.goals is not None:
+                stream.log("world/goals", rr.Points2D(tick.goals, radii=0.4 * scene.radius, colors=hues))
+            if tick.late is not None:
+                stream.log("world/late", _late(rr, scene.late, np.asarray(tick.late)))
             stream.log("plots/bits/sent", rr.Scalars(float(strip.sent[row])))
             stream.log("plots/bits/lost", rr.Scalars(float(strip.lost[row])))
             if np.isfinite(tick.closest):
@@ -103,6 +111,12 @@ def _positions(
     stream.set_time("tick", sequence=tick)
     stream.set_time("time", duration=time_s)
     stream.log("world/agents", rr.Points2D(position, radii=radius, colors=hues))
+
+
+def _late(rr: Any, boxes: Array, state: Array) -> Any:
+    """Late boxes that can be seen: announced ones amber, solid ones as obstacles."""
+    seen, colours = state > 0, [THEME.amber if now == 1 else THEME.wall_edge for now in state[state > 0].tolist()]
+    return rr.Boxes2D(centers=boxes[seen, :2], half_sizes=boxes[seen, 2:4], colors=colours)
 
 
 def _plans(tick: Tick, hues: list[Colour]) -> Lines:

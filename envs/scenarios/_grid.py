@@ -140,13 +140,17 @@ class GridScenario(Scenario):
         """The map to use."""
         raise NotImplementedError
 
+    def ground(self, grid: GridMap) -> Cells:
+        """Cells (column, row) that agents may start in or go to, int64 [N, 2]."""
+        return grid.largest
+
     def cells(self, grid: GridMap, seed: int, episode: int) -> tuple[Cells, Cells]:
         """Start and goal cells (column, row) of one episode, int64 [agent, 2] each.
 
-        Drawn in the largest connected area; no two starts and no two goals share a cell, and no
+        Drawn from `ground`; no two starts and no two goals share a cell, and no
         agent's goal is its own start where that can be avoided.
         """
-        room = grid.largest
+        room = self.ground(grid)
         if len(room) < self.agents:
             raise ConfigError(
                 f"scenario.{self.name}.agents must be at most {len(room)} (free cells of the largest "
@@ -165,6 +169,11 @@ class GridScenario(Scenario):
                 break
         return start, chosen
 
+    def spots(self, grid: GridMap, seed: int, episode: int) -> tuple[Float, Float]:
+        """Starts and goals of one episode, float32 [agent, 2] each, metres: the centres of `cells`."""
+        start, goal = self.cells(grid, seed, episode)
+        return cell_centre(start), cell_centre(goal)
+
     def motion(self, obstacles: Obstacles) -> Motion:
         """See `Scenario.motion`."""
         return Motion(flow=KeepRight(obstacles) if self.keep_right else None)
@@ -172,8 +181,8 @@ class GridScenario(Scenario):
     def build(self, seed: int, episodes: Sequence[int]) -> World:
         """See `Scenario.build`."""
         grid = self.grid()
-        pairs = [self.cells(grid, seed, int(episode)) for episode in episodes]
-        cells = np.array(pairs, np.int64).reshape(-1, 2, self.agents, 2)
+        pairs = [self.spots(grid, seed, int(episode)) for episode in episodes]
+        spots = np.array(pairs, np.float32).reshape(-1, 2, self.agents, 2)
         height, width = grid.blocked.shape
         limit = self.max_ticks
         if limit is None:
@@ -190,8 +199,8 @@ class GridScenario(Scenario):
             separation=2 * self.radius,
             max_ticks=limit,
             cell=1.0,
-            starts=cell_centre(cells[:, 0]),
-            goals=cell_centre(cells[:, 1]),
+            starts=np.ascontiguousarray(spots[:, 0]),
+            goals=np.ascontiguousarray(spots[:, 1]),
             episodes=np.asarray(episodes, np.int64),
             flow=self.motion(grid.obstacles).flow,
             notes=f"{Path(grid.path).name}, {width}×{height} cells, seed {seed}",

@@ -122,15 +122,21 @@ class UnitScenario(Scenario):
         """Points to pass before the goal, float32 [lane, agent, K, 2], or None."""
         return None
 
-    def draw(self, seed: int, episode: int, what: str) -> Float:
-        """Uniform points clear of the obstacles and of each other, float32 [agent, 2].
+    def draw(self, seed: int, episode: int, what: str, count: int | None = None, beside: Float | None = None) -> Float:
+        """Uniform points clear of the obstacles and of each other, float32 [count, 2].
 
         A candidate is kept when it is more than `CLEARANCE` from every obstacle and more than
         `SPACING` from all kept before it, which is MMD's own rule; the wall does not count.
+
+        Args:
+            what: names the draw, in its key and in an error.
+            count: how many; None for one per agent. beside: points [n, 2] to keep the same distance from.
         """
+        count, field = (self.agents, "agents") if count is None else (count, f"{what}s")
         clear = Obstacles(self.boxes, cutoff=0.5) if self.boxes else None
         key = (seed, stream_id(f"scenario.{self.name}.{what}"), episode)
-        kept = np.zeros((0, 2), np.float32)
+        kept = np.zeros((0, 2), np.float32) if beside is None else beside
+        taken = len(kept)
         batch = 256
         for first in range(0, CANDIDATES, batch):
             draws = uniform(*key, np.arange(first, first + batch)[:, None], np.arange(2))
@@ -138,14 +144,15 @@ class UnitScenario(Scenario):
             if clear is not None:
                 spots = spots[clear.signed_distance(spots) > CLEARANCE]
             spots = spots[(np.linalg.norm(spots[:, None] - kept, axis=-1) > SPACING).all(axis=1)]
-            while len(spots) and len(kept) < self.agents:
+            while len(spots) and len(kept) < taken + count:
                 kept = np.concatenate([kept, spots[:1]])
                 spots = spots[np.linalg.norm(spots - spots[0], axis=-1) > SPACING]
-            if len(kept) == self.agents:
-                return kept
+            if len(kept) == taken + count:
+                return kept[taken:]
+        found = len(kept) - taken
         raise ConfigError(
-            f"scenario.{self.name}.agents must fit with {SPACING} m between {what}s, got {self.agents} "
-            f"({len(kept)} found room: ask for at most about {int(0.9 * len(kept))})"
+            f"scenario.{self.name}.{field} must fit with {SPACING} m between {what}s, got {count} "
+            f"({found} found room: ask for at most about {int(0.9 * found)})"
         )
 
 

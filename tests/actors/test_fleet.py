@@ -67,6 +67,17 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
         assert log.network_s is not None and log.network_s > 0.0
 
 
+@pytest.mark.parametrize("protocol", ["intent", "orca"])
+def test_goals_failures_and_joins_reach_agents_on_every_host(ray_once: None, protocol: str) -> None:
+    early = {"agents": 5, "first_s": 1.0, "window_s": 4.0}
+    for scenario in ({"name": "surprise", **early}, {"name": "lifelong-warehouse", "agents": 5, "service_ticks": 1}):
+        options = {"protocol": {"name": protocol}, "scenario": scenario, "ticks": 48}
+        local = log_of(**options)
+        log = log_of(**options, backend="ray", hosts=2)
+        assert log.digest() == local.digest(), scenario["name"]
+        assert not np.array_equal(local.goals, log_of(**options | {"ticks": 2}).goals)
+
+
 def test_every_host_makes_the_same_plans_for_everybody(ray_once: None) -> None:
     local = log_of(protocol={"name": "central-search"}, ticks=48)
     assert local.success.all()

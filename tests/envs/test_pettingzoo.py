@@ -294,3 +294,58 @@ def test_a_ray_meets_a_circle_where_the_quadratic_says(x, y, radius, angle):
     assert seen <= exact + 1e-3
     if abs(np.sqrt(max(miss, 0)) - radius) > 0.05:
         assert seen == pytest.approx(exact, abs=0.01)
+
+
+# ------------------------------------------------------------------------------------ tasks and events
+
+
+def test_a_task_served_brings_the_next_goal_and_never_an_end():
+    env = envs.parallel_env("lifelong-warehouse", agents=1, service_ticks=2, max_cycles=400)
+    observation = env.reset(seed=1)[0]["agent_0"]
+    queue, done = env.world.queue.goals[0, 0], 0
+    while env.agents:
+        goal = env.state()[4:6]
+        assert np.array_equal(goal, queue[done % len(queue)])
+        # Along the shortest way, and no farther than the goal.
+        action = observation[6:8] * min(1.0, np.linalg.norm(observation[4:6]) / 0.25)
+        observations, rewards, terminated, truncated, infos = env.step({"agent_0": action})
+        observation = observations["agent_0"]
+        assert infos["agent_0"]["tasks_done"] in (done, done + 1) and not terminated["agent_0"]
+        assert rewards["agent_0"] > -0.1  # a goal that is far away costs nothing
+        done = infos["agent_0"]["tasks_done"]
+    assert done >= 4 and truncated["agent_0"]
+
+
+def test_events_are_seen_on_the_map_and_by_those_concerned():
+    options = {"agents": 6, "failures": 1, "joins": 1, "role_changes": 1, "max_cycles": 140}
+    env = envs.parallel_env("surprise", **options, render_mode="rgb_array", size=(240, 240))
+    env.reset(seed=3)
+    events, start = env.world.events, env.state()
+    failing, joining = (int(events.subject[events.kind == kind][0]) for kind in (1, 2))
+    fails, joins = (int(events.tick[events.kind == kind][0]) for kind in (1, 2))
+    frames, tick = [env.render()], 0
+    while env.agents:
+        before = env.state()
+        infos = env.step(actions(env, [0.3, 0.2]))[4]
+        tick += 1
+        assert infos[f"agent_{failing}"]["alive"] == (tick < fails)
+        assert infos[f"agent_{joining}"]["alive"] == (tick >= joins)
+        moved = (env.state() - before)[:12].reshape(6, 2)
+        assert moved[failing].any() == (tick <= fails) and moved[joining].any() == (tick > joins)
+        frames.append(env.render())
+    assert not np.array_equal(env.state()[24:], start[24:])  # goals were swapped
+    amber = [(np.abs(frame.astype(int) - (255, 190, 60)).sum(-1) < 20).sum() for frame in frames]
+    assert amber[0] == 0 and max(amber) > 20
+
+
+def test_late_boxes_turn_rays_and_ways_once_they_are_announced():
+    env = envs.parallel_env(
+        "surprise", agents=1, obstacles=0, doors=9, failures=0, joins=0, role_changes=0, first_s=0, window_s=0
+    )
+    blind = envs.parallel_env("surprise", agents=1, obstacles=0, doors=0, failures=0, joins=0, role_changes=0)
+    longer = 0
+    for seed in range(12):
+        observation, other = env.reset(seed=seed)[0]["agent_0"], blind.reset(seed=seed)[0]["agent_0"]
+        assert np.array_equal(observation[:6], other[:6])
+        longer += env._left[0] > blind._left[0] + 0.5
+    assert longer >= 2

@@ -26,7 +26,7 @@ from envs.scenarios.drop_region import DROPS, delivery
 from envs.scenarios.highways import circulation, counter_clockwise
 
 NAMES = sorted(SCENARIOS)
-UNIT = ["circle", "conveyor", "drop-region", "highways", "random", "weave"]
+UNIT = ["circle", "conveyor", "coverage", "drop-region", "highways", "random", "weave"]
 PUBLIC = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movingai"
 needs_public = pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"public MovingAI maps are not at {PUBLIC}")
 
@@ -51,7 +51,8 @@ def along(*points: tuple[float, float], samples: int = 64) -> np.ndarray:
 def test_files_on_disk_are_the_registry():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(envs.scenarios.__path__)}
     assert {name for name in files if not name.startswith("-")} == set(NAMES)
-    assert set(NAMES) == {*UNIT, "movingai", "scene", "warehouse"}
+    grids = {"corridor", "formation", "intersection", "lifelong-warehouse", "movingai", "surprise", "warehouse"}
+    assert set(NAMES) == {*UNIT, *grids, "scene"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -409,6 +410,62 @@ def test_keep_right_has_two_sides_in_a_wide_passage_and_none_in_a_narrow_one(tmp
     heading = flow(np.float32([[4.5, 1.4]]))[0]
     assert np.allclose([heading[1], -heading[0]], [0, -1])
     assert isinstance(SCENARIOS.create("warehouse", keep_right=True).build(0, [0]).flow, KeepRight)
+
+
+# ----------------------------------------------------------------------------- corridor, intersection
+
+
+@pytest.mark.parametrize(("room", "length", "bays"), [(5, 12, 2), (3, 3, 1), (7, 20, 5)])
+def test_a_corridor_has_one_way_through_and_bays_beside_it(room, length, bays):
+    scenario = SCENARIOS.create("corridor", room=room, length=length, bays=bays)
+    free = ~scenario.grid().blocked
+    narrow = free[:, room : room + length]
+    assert narrow[room // 2].all() and narrow.sum() == length + bays
+    for column in np.flatnonzero(narrow.sum(0) > 1):
+        assert narrow[:, column].sum() == 2 and 0 < column < length - 1
+    world = scenario.build(2, range(3))
+    left = np.arange(6) % 2 == 0
+    far = room + length
+    assert (world.starts[:, left, 0] < room).all() and (world.goals[:, left, 0] > far).all()
+    assert (world.starts[:, ~left, 0] > far).all() and (world.goals[:, ~left, 0] < room).all()
+    assert 4 * world.radius > 1.0  # two do not fit side by side
+
+
+def test_ways_through_a_crossing_have_their_sides():
+    scenario = SCENARIOS.create("intersection", agents=20, straight=0.4)
+    world, centre = scenario.build(1, range(40)), 9.0
+    came, left = world.starts - centre, world.goals - centre
+    arm_in, arm_out = (
+        np.where(np.abs(d[..., 0]) > 1, np.where(d[..., 0] > 0, 0, 2), np.where(d[..., 1] > 0, 1, 3))
+        for d in (came, left)
+    )
+    outward = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+    for offset, arm, sign in ((came, arm_in, -1), (left, arm_out, 1)):
+        heading = sign * outward[arm]
+        right = np.stack([heading[..., 1], -heading[..., 0]], -1)
+        assert np.allclose((offset * right).sum(-1), 0.5)
+    turn = (arm_out - arm_in) % 4
+    shares = np.bincount(turn.ravel(), minlength=4) / turn.size
+    # 800 draws; the arms are wide enough that hardly anybody has to give up its way.
+    assert shares[0] < 0.01 and shares[2] == pytest.approx(0.4, abs=0.06)
+    assert shares[1] == pytest.approx(0.3, abs=0.06) and shares[3] == pytest.approx(0.3, abs=0.06)
+    straight = SCENARIOS.create("intersection", straight=1.0, agents=4).build(0, [0])
+    assert np.allclose(np.abs(straight.starts - centre).min(-1), 0.5)
+
+
+def test_a_crossing_takes_as_many_as_there_are_places():
+    assert SCENARIOS.create("intersection", arm=3, agents=12).build(0, range(5)).agents == 12
+    with pytest.raises(ConfigError, match="intersection.agents must be at most 12"):
+        SCENARIOS.create("intersection", arm=3, agents=13).build(0, [0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"room": 4}, "corridor.room must be odd"), ({"bays": 6}, "corridor.bays must be fewer"), ({"bays": 0}, "bays")],
+)
+def test_corridors_that_cannot_be_are_refused(wrong, says):
+    with pytest.raises(ConfigError, match=says):
+        SCENARIOS.create("corridor", **wrong).build(0, [0])
 
 
 # ------------------------------------------------------------------------------------------ scenes

@@ -89,7 +89,18 @@ def test_one_file_is_one_episode_of_the_set(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(SCENARIOS) - {"scene"}))
+MORE = {"coverage": "sites", "formation": "shape", "lifelong-warehouse": "queue", "surprise": "events"}
+"""Scenarios whose worlds hold more than a scene file has a place for, and what that is."""
+
+
+@pytest.mark.parametrize("name", sorted(MORE))
+def test_a_world_with_tasks_or_events_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"got '{name}' with {MORE[name]}"):
+        freeze(tmp_path / "set", scenario=name, agents=4)
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(SCENARIOS) - {"scene", *MORE}))
 def test_every_number_of_a_world_survives(name: str, tmp_path: Path) -> None:
     scenes = freeze(tmp_path / "set", scenario=name, agents=4)
     world = SCENARIOS.create(name, agents=4).build(5, [0, 1, 2])
@@ -106,6 +117,7 @@ def test_a_frozen_scene_keeps_all_that_a_world_has() -> None:
     known = {
         *("name", "obstacles", "radius", "v_max", "a_max", "dt", "dynamics", "goal_tolerance", "separation"),
         *("max_ticks", "cell", "starts", "goals", "episodes", "flow", "via", "adherence", "notes"),
+        *MORE.values(),  # refused
     }
     new = {field.name for field in dataclasses.fields(World)} ^ known
     assert not new, f"World changed by {new}: say in envs.frozen.Facts and freeze_lane how a scene keeps it"

@@ -57,6 +57,11 @@ class CourseVariant(Intent):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
 
+    @property
+    def plans_once(self) -> bool:
+        """A course is agreed on once, for the goals and agents of the start."""
+        return True
+
     def block(self, setup: Setup, ids: Sequence[int]) -> CourseBlock:
         return CourseBlock(self, setup, ids)
 
