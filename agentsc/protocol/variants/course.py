@@ -57,11 +57,6 @@ class CourseVariant(Intent):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
 
-    @property
-    def plans_once(self) -> bool:
-        """A course is agreed on once, for the goals and agents of the start."""
-        return True
-
     def block(self, setup: Setup, ids: Sequence[int]) -> CourseBlock:
         return CourseBlock(self, setup, ids)
 
@@ -99,6 +94,21 @@ class CourseBlock(IntentBlock):
     def negotiating(self) -> Flags:
         """Those who have left the first course, or never had one."""
         return super().negotiating & (self.phase == FREE)
+
+    @property
+    def taking_part(self) -> Flags:
+        """bool [row]: neither failed nor still to join, in lanes that run."""
+        return np.asarray((self.active[:, None] & self.alive).ravel())
+
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """See `Block.retarget`: a new goal is a wish for the next course."""
+        before = self.goal.copy()
+        super().retarget(goal, tick)
+        changed = (self.goal != before).any(1)
+        self.restless |= changed & (self.phase != FREE)
+        # Before anybody knows it, a wish may still change.
+        early = changed & (self.number < 0) & (self.last_sent < 0)
+        self.wishes[early, self.id[early]] = self.setup.spec.lattice(self.goal[early])
 
     def _on_courses(self, rows: Ints) -> list[tuple[Progress, Ints, Ints]]:
         """The courses that rows are on: each one's progress, indices into ``rows``, and their places in the block."""
@@ -150,7 +160,7 @@ class CourseBlock(IntentBlock):
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """As in `IntentBlock`, and whatever brings the course on."""
         super().listen(inbox, clock)
-        running = self.active[self.lane]
+        running = self.taking_part
         calling = running & self.restless & (self.phase == UNDER_WAY) & (self.now - self.since >= self.renewal)
         self._call(np.flatnonzero(calling))
         gathering = running & (self.phase == GATHERING)
@@ -261,7 +271,7 @@ class CourseBlock(IntentBlock):
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
         """Wishes until all have agreed, progress while somebody waits for it; else as in `IntentBlock`."""
-        running = self.active[self.lane]
+        running = self.taking_part
         wish = (self.phase == GATHERING) | (self.phase == AGREED)
         wish = running & (wish | (self.owes & (clock % self.setup.rounds > 0)))
         progress = running & (self.phase == UNDER_WAY) & self._worth_telling(clock)
@@ -293,7 +303,7 @@ class CourseBlock(IntentBlock):
         """bool [row]: steps that some peer waits for and has not been told of, or may have missed."""
         worth = self.news.copy()
         silent = clock - self.last_sent
-        rows = np.flatnonzero((self.phase == UNDER_WAY) & self.active[self.lane])
+        rows = np.flatnonzero((self.phase == UNDER_WAY) & self.taking_part)
         for progress, here, place in self._on_courses(rows):
             row = rows[here]
             told = np.zeros(len(self.ids), np.int64)
