@@ -16,7 +16,9 @@ from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import PlanningVariant
 
+Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 MAX_LEAD = 24
 """Ticks ahead that a plan may start."""
@@ -47,8 +49,9 @@ class IntentBlock(PlanningBlock):
     def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         rows = len(self.rows)
+        # Whose grant the pending proposal needs, and whose it has.
+        self.asked = np.zeros((rows, self.agents), bool)
         self.granted = np.zeros((rows, self.agents), bool)
-        self.asked_of = np.arange(self.agents) < self.id[:, None]
         self.seq = np.zeros(rows, np.int64)
         self.spent = np.full((rows, VERDICT_SEQS), -1, np.int64)
         self.codes = np.zeros((rows, setup.spec.columns), np.int32)
@@ -64,6 +67,24 @@ class IntentBlock(PlanningBlock):
         self.echo = np.full(rows, 2.0)
         self._answers: list[NDArray[np.int64]] = []
         self._repeats = np.zeros((0, 4), np.int64)
+
+    # -- the rule; what a weaker one leaves out is in `agentsc.baselines.weakened` -----------------
+
+    def must_ask(self, rows: Ints) -> Flags:
+        """Whose grants new proposals of ``rows`` need: bool [n, peer]. Rule 1."""
+        return np.asarray(np.arange(self.agents) < self.id[rows, None])
+
+    def guards(self, row: Ints, peer: Ints) -> Flags:
+        """Whether each row is a grantor of each peer, answers its proposals and locks them: bool [n]."""
+        return np.asarray(self.id[row] < peer)
+
+    def may_grant(self, row: Ints, path: Floats, start: Ints) -> Flags:
+        """Whether rows may grant plans [n, H + 1, 2] from ticks ``start`` on: bool [n]. Rule 2."""
+        return verdicts(self.own, self.pending, row, path, start, self.distance)
+
+    def release(self, row: Ints, peer: Ints, sent: Ints, committed: Ints, pending: Ints) -> None:
+        """Unlock what the newest statuses of peers show to be over. Rule 3; rule 4 is `clear_of_peers`."""
+        self.knowledge.status(row, peer, sent, committed, pending)
 
     # -- exchange: what came in ----------------------------------------------------------------
 
@@ -101,7 +122,7 @@ class IntentBlock(PlanningBlock):
             self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path)
 
     def _take_in_one(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats
     ) -> None:
         """At most one packet per (row, sender)."""
         known, sections = self.knowledge, message.sections[packet]
@@ -114,7 +135,7 @@ class IntentBlock(PlanningBlock):
             mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
             if not len(mine):
                 continue
-            self._count_verdict(
+            self.count_verdict(
                 row[mine], sender[mine], sent[mine],
                 message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],
             )  # fmt: skip
@@ -122,14 +143,14 @@ class IntentBlock(PlanningBlock):
         fresh = ((sections & STATUS) > 0) & (sent > known.clock[row, sender])
         row, sender, sent, packet = row[fresh], sender[fresh], sent[fresh], packet[fresh]
         committed, pending = message.committed_seq[packet], message.pending_seq[packet]
-        known.status(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
+        self.release(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
         plan = (message.sections[packet] & PLAN) > 0
         self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
         # What a status shows to be outdated hearsay must not stand in the way of a proposal: whoever is
         # really there will refuse it, and show where.
         committed = message.committed_seq[packet]
         old, new = (known.plans.take((row, sender, slot)) for slot in (0, 1))
-        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & (self.id[row] > sender)
+        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & ~self.guards(row, sender)
         known.plans.valid[row[missed], sender[missed], 0] = False
 
     def _note_intent(self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message) -> None:
@@ -140,7 +161,7 @@ class IntentBlock(PlanningBlock):
             getattr(intents, name)[row, sender] = getattr(message, name)[packet]
         intents.clock[row, sender] = sent
 
-    def _count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
+    def count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
         """A verdict counts if it names the pending proposal and was given after that was made."""
         mine = self.pending.valid[row] & (self.pending.seq[row] % VERDICT_SEQS == seq) & (sent > self.first_sent[row])
         row, sender, verdict = row[mine], sender[mine], verdict[mine]
@@ -154,7 +175,7 @@ class IntentBlock(PlanningBlock):
             self._abandon(np.unique(denied))
 
     def _note_plan(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats
     ) -> None:
         plans = self.knowledge.plans
         seq = message.pending_seq[packet].astype(np.int64)
@@ -166,10 +187,11 @@ class IntentBlock(PlanningBlock):
         alive = start >= self.now
         final = message.committed_seq[packet] == message.pending_seq[packet]
         # A committed plan that is shown once more tells its grantors nothing: they hold it locked.
-        grantor, hearsay = (self.id[row] < sender) & ~final, self.id[row] > sender
+        guards = self.guards(row, sender)
+        grantor, hearsay = guards & ~final, ~guards
         ask = grantor & ~same & alive
         ok = same & grantor
-        ok[ask] = verdicts(self.own, self.pending, row[ask], path[packet[ask]], start[ask], self.distance)
+        ok[ask] = self.may_grant(row[ask], path[packet[ask]], start[ask])
         note = (ok | hearsay) & ~same
         plans.put(
             (row[note], sender[note], one[note]), seq[note], start[note], path[packet[note]]
@@ -186,7 +208,7 @@ class IntentBlock(PlanningBlock):
     def _settle(self, clock: int, tick: int) -> None:
         """Commit proposals that everyone has granted; give up those that did not make it in time."""
         waiting = np.flatnonzero(self.pending.valid)
-        ready = waiting[(self.granted[waiting] | ~self.asked_of[waiting]).all(1)]
+        ready = waiting[(self.granted[waiting] | ~self.asked[waiting]).all(1)]
         ready = ready[tick <= self.pending.start[ready]]
         if len(ready):
             took = (clock - self.first_sent[ready]) / self.setup.rounds
@@ -226,12 +248,12 @@ class IntentBlock(PlanningBlock):
             self.spent[rows, table.seq % VERDICT_SEQS] = table.start
             self.pending.copy((rows,), table, (slice(None),))
             self.codes[rows] = codes
-            self.granted[rows] = False
+            self.asked[rows], self.granted[rows] = self.must_ask(rows), False
             self.first_sent[rows] = clock
             fresh[rows] = True
             np.add.at(self.counters.proposals, self.lane[rows], 1)
-            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked_of[rows].sum(1))
-            alone = rows[~self.asked_of[rows].any(1)]
+            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked[rows].sum(1))
+            alone = rows[~self.asked[rows].any(1)]
             self.commit(alone)
             self.news[alone] = False
         again = self.pending.valid & ~fresh & (clock - self.plan_sent >= np.ceil(self.echo - 0.25))

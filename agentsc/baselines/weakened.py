@@ -1,0 +1,105 @@
+"""Our protocol with one of its safety rules left out: what each rule is there for, measured.
+
+Every class below differs from `agentsc.protocol.variants.intent.IntentBlock` in one method, the one that holds the rule
+it breaks. Most are what a sensible person would try first. The fuzz tests drive these very blocks and have to find
+contacts, so a fuzzer that has gone blind is noticed; and anybody can run them like any other protocol:
+``--protocol weakened --set protocol.rule=timed-locks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from agentsc.protocol import PROTOCOLS, Setup
+from agentsc.protocol.grants import verdicts
+from agentsc.protocol.variants.intent import Flags, Floats, Intent, IntentBlock, Ints
+
+Rule = Literal[
+    "no-grants",
+    "deaf-grants",
+    "sticky-grants",
+    "blind-grants",
+    "timed-locks",
+    "eager-release",
+    "unchecked-locks",
+]
+
+
+@PROTOCOLS.register("weakened")
+class Weakened(Intent):
+    """The protocol `intent` with one rule of its safety left out: it collides, which shows what the rule is for."""
+
+    rule: Rule = Field("no-grants", description="what is left out; docs/safety.md says what each one breaks")
+
+    def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
+        return BLOCKS[self.rule](self, setup, ids)
+
+
+class NoGrants(IntentBlock):
+    """Rule 1, i may commit iff every grantor granted: nobody is asked; plans are told when they are executed."""
+
+    def must_ask(self, rows: Ints) -> Flags:
+        return np.zeros((len(rows), self.agents), bool)
+
+
+class DeafGrants(IntentBlock):
+    """Rule 1, iff every grantor *granted*: any answer will do, a refusal too."""
+
+    def count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
+        super().count_verdict(row, sender, sent, seq, np.ones_like(verdict))
+
+
+class StickyGrants(IntentBlock):
+    """Rule 1, granted *that proposal*: a verdict is taken to be on whatever is proposed when it arrives."""
+
+    def count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
+        now = np.maximum(sent, self.first_sent[row] + 1)
+        super().count_verdict(row, sender, now, self.pending.seq[row] % 8, verdict)
+
+
+class BlindGrants(IntentBlock):
+    """Rule 2, clear of committed *and pending* plans: a grantor forgets what it is itself about to commit."""
+
+    def may_grant(self, row: Ints, path: Floats, start: Ints) -> Flags:
+        nothing = self.pending.take((slice(None),))
+        nothing.valid = np.zeros_like(nothing.valid)
+        return verdicts(self.own, nothing, row, path, start, self.distance)
+
+
+class TimedLocks(IntentBlock):
+    """Rule 3, released only by its owner's status: a lock also ends when its plan's start passes without news."""
+
+    def advance(self, tick: int) -> None:
+        super().advance(tick)
+        known = self.knowledge
+        known.plans.valid[:, :, 1] &= known.confirmed | (known.plans.start[:, :, 1] >= tick)
+
+
+class EagerRelease(IntentBlock):
+    """Rule 3, by a status that shows *that plan* to be over: any newer status releases a granted proposal."""
+
+    def release(self, row: Ints, peer: Ints, sent: Ints, committed: Ints, pending: Ints) -> None:
+        super().release(row, peer, sent, committed, pending)
+        self.knowledge.plans.valid[row, peer, 1] = False
+
+
+class UncheckedLocks(IntentBlock):
+    """Rule 4, every own plan keeps clear of all locks: leaders trust that those they rank above will make room."""
+
+    def clear_of_peers(self, rows: Ints, points: Floats, start: Ints) -> Flags:
+        return np.ones(len(rows), bool)
+
+
+BLOCKS: dict[Rule, type[IntentBlock]] = {
+    "no-grants": NoGrants,
+    "deaf-grants": DeafGrants,
+    "sticky-grants": StickyGrants,
+    "blind-grants": BlindGrants,
+    "timed-locks": TimedLocks,
+    "eager-release": EagerRelease,
+    "unchecked-locks": UncheckedLocks,
+}
