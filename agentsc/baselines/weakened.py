@@ -26,6 +26,7 @@ Rule = Literal[
     "timed-locks",
     "eager-release",
     "unchecked-locks",
+    "narrow-checks",
 ]
 
 
@@ -94,6 +95,14 @@ class UncheckedLocks(IntentBlock):
         return np.ones(len(rows), bool)
 
 
+class NarrowChecks(IntentBlock):
+    """Plans of vehicles whose clocks differ keep v_max · skew farther apart: they do not."""
+
+    def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
+        super().__init__(variant, setup, ids)
+        self.distance = setup.world.separation + variant.margin * setup.world.radius
+
+
 BLOCKS: dict[Rule, type[IntentBlock]] = {
     "no-grants": NoGrants,
     "deaf-grants": DeafGrants,
@@ -102,4 +111,5 @@ BLOCKS: dict[Rule, type[IntentBlock]] = {
     "timed-locks": TimedLocks,
     "eager-release": EagerRelease,
     "unchecked-locks": UncheckedLocks,
+    "narrow-checks": NarrowChecks,
 }

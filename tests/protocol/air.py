@@ -28,15 +28,15 @@ from policies.trajectory.spline import greville
 ROUNDS = 2
 
 
-def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int = 80) -> World:
-    """``agents`` discs at random places of a small walled square, nothing else in it."""
+def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int = 80, apart: float = 0.12) -> World:
+    """``agents`` discs at random places of a small walled square, ``apart`` metres or more, nothing else in it."""
     rng = np.random.default_rng(seed)
     starts = np.empty((lanes, agents, 2), np.float32)
     for lane in range(lanes):
         for agent in range(agents):
             while True:
                 spot = rng.uniform(-half + 0.06, half - 0.06, 2)
-                if (np.linalg.norm(starts[lane, :agent] - spot, axis=-1) > 0.12).all():
+                if (np.linalg.norm(starts[lane, :agent] - spot, axis=-1) > apart).all():
                     break
             starts[lane, agent] = spot
     return World(

@@ -31,6 +31,8 @@ schedules = st.builds(
     tail=st.sampled_from([0.0, 0.1]),
     jitter=st.sampled_from([0.0, 0.3, 1.0]),
 )
+HAZARDOUS = {"narrow-checks"}
+"""Weakened rules that only matter when more than packets goes wrong: see `test_hazards_fuzz`."""
 ROUGH = Schedule(loss=0.3, repeat=0.2, delay=8, stall=5, tail=0.05)
 
 
@@ -70,7 +72,7 @@ def test_late_verdicts_do_not_speak_for_later_proposals() -> None:
     assert not outcome.collided.any() and (outcome.proposals > outcome.commits + 8).any()
 
 
-@pytest.mark.parametrize("rule", BLOCKS)
+@pytest.mark.parametrize("rule", [rule for rule in BLOCKS if rule not in HAZARDOUS])
 def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(rule: Rule) -> None:
     planner = type("RandomWeakened", (RandomChoice, BLOCKS[rule]), {})
     variant = PROTOCOLS.create("weakened", rule=rule, replan_ticks=2)

@@ -11,6 +11,7 @@ from pydantic import Field
 from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.protocol.early import Early, rounds_ahead, widened
 from agentsc.protocol.grants import verdicts
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.reception import Received
@@ -31,6 +32,9 @@ class Intent(PlanningVariant):
     """Intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+    clock_skew_s: float = Field(
+        0.0, ge=0.0, description="seconds by which two clocks may differ; plans keep so much farther apart, at v_max"
+    )
 
     @property
     def negotiates(self) -> bool:
@@ -48,7 +52,10 @@ class IntentBlock(PlanningBlock):
 
     def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
-        rows = len(self.rows)
+        rows, world = len(self.rows), setup.world
+        self.distance = widened(self.distance, variant.clock_skew_s, world.v_max)
+        ahead = rounds_ahead(variant.clock_skew_s, world.dt / setup.rounds)
+        self._early = Early(setup.spec, ahead) if ahead else None
         # Whose grant the pending proposal needs, and whose it has.
         self.asked = np.zeros((rows, self.agents), bool)
         self.granted = np.zeros((rows, self.agents), bool)
@@ -95,6 +102,8 @@ class IntentBlock(PlanningBlock):
         self.advance(tick)
         self._answers = []
         asked_twice, self._repeats = self._repeats, np.zeros((0, 4), np.int64)
+        if self._early is not None:
+            inbox = self._early.due(inbox, clock)
         if len(inbox):
             self._take_in(inbox, clock)
         # Who had to ask twice is answered twice: verdicts are short, proposals are long.
