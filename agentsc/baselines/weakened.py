@@ -14,8 +14,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from agentsc.intent.codec import Message
 from agentsc.protocol import PROTOCOLS, Setup
 from agentsc.protocol.grants import verdicts
+from agentsc.protocol.notes import FORKS, Notes
 from agentsc.protocol.variants.intent import Flags, Floats, Intent, IntentBlock, Ints
 
 Rule = Literal[
@@ -27,6 +29,10 @@ Rule = Literal[
     "eager-release",
     "unchecked-locks",
     "narrow-checks",
+    "amnesia",
+    "hasty-restart",
+    "hasty-forks",
+    "blind-forks",
 ]
 
 
@@ -103,6 +109,47 @@ class NarrowChecks(IntentBlock):
         self.distance = setup.world.separation + variant.margin * setup.world.radius
 
 
+class Amnesia(IntentBlock):
+    """A restarted process learns what it locked before it proposes: it goes by the roster, and proposes at once."""
+
+    def restart(self, rows: Ints) -> None:
+        super().restart(rows)
+        self.processes.recovering[rows] = False
+        self.knowledge.plans.valid[rows, :, 0] = True
+
+
+class HastyRestart(IntentBlock):
+    """It waits until nobody answers proposals of its earlier life: it does not."""
+
+    def restart(self, rows: Ints) -> None:
+        super().restart(rows)
+        self.processes.until[rows] = -1
+
+
+class HastyForks(IntentBlock):
+    """While a fork's gift is not known to be taken both ask each other: the giver asks only once it knows."""
+
+    def must_ask(self, rows: Ints) -> Flags:
+        return super().must_ask(rows) & self.forks.known[rows]
+
+
+class BlindForks(IntentBlock):
+    """A fork is given and taken with the giver's plan: it goes with any packet, and hearsay serves for the lock."""
+
+    def stand(self, clock: int, patience: Floats) -> None:
+        super().stand(clock, patience)
+        self.show_due &= False
+
+    def notes(self, clock: int, showing: Flags, patience: Floats) -> Ints:
+        return super().notes(clock, (clock - self.noted >= patience) & self.processes.running, patience)
+
+    def hear_notes(self, notes: Notes, message: Message, packet: Ints, sent: Ints, path: Floats) -> None:
+        row, peer, word, _ = (column[notes.word < FORKS] for column in notes)
+        new = self.forks.offered(row, peer, word)
+        self.forks.take(row[new], peer[new])
+        super().hear_notes(notes, message, packet, sent, path)
+
+
 BLOCKS: dict[Rule, type[IntentBlock]] = {
     "no-grants": NoGrants,
     "deaf-grants": DeafGrants,
@@ -112,4 +159,8 @@ BLOCKS: dict[Rule, type[IntentBlock]] = {
     "eager-release": EagerRelease,
     "unchecked-locks": UncheckedLocks,
     "narrow-checks": NarrowChecks,
+    "amnesia": Amnesia,
+    "hasty-restart": HastyRestart,
+    "hasty-forks": HastyForks,
+    "blind-forks": BlindForks,
 }

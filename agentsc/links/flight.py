@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -61,9 +60,9 @@ class Deliveries:
             return others
         width = max(self.payload.shape[1], others.payload.shape[1])
         payload = [np.pad(part.payload, ((0, 0), (0, width - part.payload.shape[1]))) for part in (self, others)]
-        pairs: dict[str, Sequence[NDArray]] = {f.name: (getattr(self, f.name), getattr(others, f.name)) for f in fields(self)}
-        pairs |= {"packet": (self.packet, others.packet + np.int32(len(self.payload))), "payload": payload}
-        return Deliveries(**{name: np.concatenate(both) for name, both in pairs.items()})
+        columns = {f.name: [getattr(part, f.name) for part in (self, others)] for f in fields(self)}
+        columns |= {"packet": [self.packet, others.packet + np.int32(len(self.payload))], "payload": payload}
+        return Deliveries(**{name: np.concatenate(both) for name, both in columns.items()})
 
     def onward(self, rows: NDArray, now_s: float) -> Held:
         """What the receivers of some deliveries send on, as they received it."""

@@ -31,7 +31,7 @@ schedules = st.builds(
     tail=st.sampled_from([0.0, 0.1]),
     jitter=st.sampled_from([0.0, 0.3, 1.0]),
 )
-HAZARDOUS = {"narrow-checks"}
+HAZARDOUS = {"narrow-checks", "amnesia", "hasty-restart", "hasty-forks", "blind-forks"}
 """Weakened rules that only matter when more than packets goes wrong: see `test_hazards_fuzz`."""
 ROUGH = Schedule(loss=0.3, repeat=0.2, delay=8, stall=5, tail=0.05)
 

@@ -13,16 +13,17 @@ from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_P
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.early import Early, rounds_ahead, widened
 from agentsc.protocol.grants import verdicts
-from agentsc.protocol.planner import PlanningBlock
+from agentsc.protocol.notes import notes_to, verdicts_of
 from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import PlanningVariant
+from agentsc.protocol.standing import MAX_LEAD, StandingBlock
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-MAX_LEAD = 24
-"""Ticks ahead that a plan may start."""
+STUCK = 2
+"""Priority of an agent that has made no progress for long."""
 VERDICT_SEQS = 8
 """A verdict names a proposal by the last three bits of its sequence number."""
 
@@ -32,6 +33,9 @@ class Intent(PlanningVariant):
     """Intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+    rank_changes: bool = Field(
+        False, description="who makes room hands the role of grantor over to a peer that is stuck"
+    )
     clock_skew_s: float = Field(
         0.0, ge=0.0, description="seconds by which two clocks may differ; plans keep so much farther apart, at v_max"
     )
@@ -45,7 +49,7 @@ class Intent(PlanningVariant):
         return IntentBlock(self, setup, ids)
 
 
-class IntentBlock(PlanningBlock):
+class IntentBlock(StandingBlock):
     """The round: listen to verdicts and proposals, decide, answer; see `agentsc.protocol.grants`."""
 
     variant: Intent
@@ -75,15 +79,7 @@ class IntentBlock(PlanningBlock):
         self._answers: list[NDArray[np.int64]] = []
         self._repeats = np.zeros((0, 4), np.int64)
 
-    # -- the rule; what a weaker one leaves out is in `agentsc.baselines.weakened` -----------------
-
-    def must_ask(self, rows: Ints) -> Flags:
-        """Whose grants new proposals of ``rows`` need: bool [n, peer]. Rule 1."""
-        return np.asarray(np.arange(self.agents) < self.id[rows, None])
-
-    def guards(self, row: Ints, peer: Ints) -> Flags:
-        """Whether each row is a grantor of each peer, answers its proposals and locks them: bool [n]."""
-        return np.asarray(self.id[row] < peer)
+    # -- the rule; the first part of it, `must_ask` and `guards`, is in `StandingBlock` -------------
 
     def may_grant(self, row: Ints, path: Floats, start: Ints) -> Flags:
         """Whether rows may grant plans [n, H + 1, 2] from ticks ``start`` on: bool [n]. Rule 2."""
@@ -104,6 +100,7 @@ class IntentBlock(PlanningBlock):
         asked_twice, self._repeats = self._repeats, np.zeros((0, 4), np.int64)
         if self._early is not None:
             inbox = self._early.due(inbox, clock)
+        inbox = self.awake(inbox)
         if len(inbox):
             self._take_in(inbox, clock)
         # Who had to ask twice is answered twice: verdicts are short, proposals are long.
@@ -111,6 +108,11 @@ class IntentBlock(PlanningBlock):
         held = self.knowledge.plans.take((row, peer, np.ones_like(row)))
         self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
         self._settle(clock, tick)
+        self.stand(clock, self._patience())
+
+    def _patience(self) -> Floats:
+        """Rounds [row] after which something that was not answered is said again."""
+        return np.asarray(np.ceil(self.echo - 0.25), np.float32)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
         self._absorb(self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0))
@@ -121,6 +123,7 @@ class IntentBlock(PlanningBlock):
         path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
         planned = np.flatnonzero(message.sections & PLAN)
         path[planned] = self._points(self.setup.spec.dequantise(message.plan[planned]))
+        given = verdicts_of(message)
         # Several packets of one sender are taken in the order they were sent.
         order = np.lexsort((sent, sender, row))
         row, sender, sent, packet = row[order], sender[order], sent[order], packet[order]
@@ -128,10 +131,10 @@ class IntentBlock(PlanningBlock):
         turn = np.arange(len(pair)) - np.searchsorted(pair, pair)
         for wave in range(int(turn.max(initial=-1)) + 1):
             now = turn == wave
-            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path)
+            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path, given)
 
     def _take_in_one(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats, given: Ints
     ) -> None:
         """At most one packet per (row, sender)."""
         known, sections = self.knowledge, message.sections[packet]
@@ -139,7 +142,7 @@ class IntentBlock(PlanningBlock):
         fresh = ((sections & INTENT) > 0) & (sent > self.intents.clock[row, sender])
         self._note_intent(row[fresh], sender[fresh], sent[fresh], packet[fresh], message)
 
-        count = message.grant_count[packet]
+        count = given[packet]
         for entry in range(int(count.max(initial=0))):
             mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
             if not len(mine):
@@ -155,6 +158,9 @@ class IntentBlock(PlanningBlock):
         self.release(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
         plan = (message.sections[packet] & PLAN) > 0
         self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
+        if message.grant_peer.shape[1] and (given < message.grant_count).any():
+            notes = notes_to(message, given, packet, row, sender, self.id[row])
+            self.hear_notes(notes, message, packet, sent, path)
         # What a status shows to be outdated hearsay must not stand in the way of a proposal: whoever is
         # really there will refuse it, and show where.
         committed = message.committed_seq[packet]
@@ -195,9 +201,10 @@ class IntentBlock(PlanningBlock):
         # bits of its sequence number may be used again afterwards (see `_numbers`).
         alive = start >= self.now
         final = message.committed_seq[packet] == message.pending_seq[packet]
-        # A committed plan that is shown once more tells its grantors nothing: they hold it locked.
+        # A committed plan that is shown once more tells its grantors nothing: they hold it locked, except
+        # for those that were restarted.
         guards = self.guards(row, sender)
-        grantor, hearsay = guards & ~final, ~guards
+        grantor, hearsay = guards & ~final, ~guards | (final & ~plans.valid[row, sender, 0])
         ask = grantor & ~same & alive
         ok = same & grantor
         ok[ask] = self.may_grant(row[ask], path[packet[ask]], start[ask])
@@ -233,6 +240,21 @@ class IntentBlock(PlanningBlock):
             self._abandon(late)
         self.lead = np.clip(np.ceil(self.agreement), 1, MAX_LEAD).astype(np.int64)
 
+    def restart(self, rows: Ints) -> None:
+        """See `StandingBlock.restart`; the vehicle hands over the number of the plan that it executes."""
+        super().restart(rows)
+        self.seq[rows], self.spent[rows] = self.own.seq[rows, 1], -1
+        self.asked[rows] = self.granted[rows] = False
+        self.first_sent[rows] = self.plan_sent[rows] = self.clock
+        self.last_sent[rows], self.told[rows], self.news[rows] = -1, -1, True
+        self.agreement[rows], self.echo[rows] = 1.0, 2.0
+
+    def gives(self) -> Flags:
+        """With `rank_changes`: who is not stuck gives to peers that are."""
+        if not self.variant.rank_changes:
+            return super().gives()
+        return (self.intents.priority == STUCK) & (self.own_priority < STUCK)[:, None]
+
     def commit(self, rows: Ints) -> None:
         """See `PlanningBlock.commit`; the codes on the air go along."""
         self.committed_codes[rows] = self.codes[rows]
@@ -265,14 +287,18 @@ class IntentBlock(PlanningBlock):
             alone = rows[~self.asked[rows].any(1)]
             self.commit(alone)
             self.news[alone] = False
-        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= np.ceil(self.echo - 0.25))
+        patience = self._patience()
+        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= patience)
         answers = np.concatenate(self._answers)
         answers = answers[self.negotiating[answers[:, 0]]]
         # The same verdict may be due as an answer and as a repeat of an earlier one.
         _, first = np.unique(answers[:, 0] * 1024 + answers[:, 1], return_index=True)
         answers = answers[first]
+        showing = self.show_due & ~self.pending.valid & self.negotiating
+        self.show_due &= ~showing
+        notes = self.notes(clock, showing, patience)
         granting = np.zeros(len(self.rows), bool)
-        granting[answers[:, 0]] = True
+        granting[answers[:, 0]] = granting[notes[:, 0]] = True
         # Whoever is refused has missed a plan of the one who refuses: it is shown again.
         shown = np.zeros(len(self.rows), bool)
         shown[answers[answers[:, 3] == 0, 0]] = True
@@ -281,13 +307,15 @@ class IntentBlock(PlanningBlock):
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
         plan, intent = fresh | again, fresh | quiet | changed
         self.plan_sent[plan] = clock
-        speaking = np.flatnonzero((plan | intent | granting | self.news) & self.negotiating)
+        speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
         if not len(speaking):
             return _nothing()
         self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]
         self.last_sent[speaking] = clock
         self.news[speaking] = False
-        return self._packets(speaking, plan | shown, intent, granting, answers, clock)
+        # Notes come behind the verdicts.
+        answers = np.concatenate([answers[np.argsort(answers[:, 0], kind="stable")], notes])
+        return self._packets(speaking, plan | shown | showing, intent, granting, answers, clock)
 
     def _numbers(self, rows: Ints) -> Ints:
         """Sequence numbers [n] that new proposals may have, −1 where there is none yet.
