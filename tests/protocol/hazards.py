@@ -122,6 +122,7 @@ def brave(
     schedule: Schedule, hazards: Hazards, *, lanes: int = 40, agents: int = 5, ticks: int = 60, seed: int = 0,
     planner: Callable[[Any, Setup, list[int]], IntentBlock] = GivingPlanner, variant: Variant | None = None,
     apart: float = 0.12, half: float = 0.38, links: Callable[[Air], None] | None = None,
+    first_seq: int = 0,
 ) -> Flown:  # fmt: skip
     """Random planners under a schedule and hazards.
 
@@ -129,6 +130,7 @@ def brave(
         planner: the block. variant: what it is made from; our protocol with the clock skew there is, if not given.
         apart: metres between starting places, at least. half: of the square's side, metres.
         links: called with the air before the start, to set links on purpose.
+        first_seq: sequence number that agents start from.
     """
     world = crowd(lanes, agents, seed, ticks=ticks, apart=apart, half=half)
     setup = setup_of(world, seed)
@@ -146,6 +148,7 @@ def brave(
     for ids in parts:
         block = planner(variant, setup, ids.tolist())
         block.rng, block.generosity = rng, hazards.gifts  # type: ignore[attr-defined]
+        block.seq[:] = first_seq
         if hazards.late:
             block.late(fate.late)
         blocks.append(block)

@@ -45,11 +45,14 @@ def test_nothing_that_can_happen_brings_agents_closer_than_touching(request: pyt
         max_examples=300 if thorough else 10, deadline=None, derandomize=not thorough, database=None,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
-    @given(schedules, hazards, st.integers(3, 6), st.integers(0, 2**31))
-    def anything(schedule: Schedule, hazard: Hazards, agents: int, seed: int) -> None:
+    @given(schedules, hazards, st.integers(3, 6), st.sampled_from([0, 255]), st.integers(0, 2**31))
+    def anything(schedule: Schedule, hazard: Hazards, agents: int, first_seq: int, seed: int) -> None:
         # Where clocks differ, agents that stand closer than the widened distance could never move.
         apart, half = 0.12 + 0.026 * hazard.skew, 0.38 + 0.04 * hazard.skew
-        outcome = brave(schedule, hazard, lanes=LANES, agents=agents, ticks=80, seed=seed, apart=apart, half=half)
+        outcome = brave(
+            schedule, hazard, lanes=LANES, agents=agents, ticks=80, seed=seed, apart=apart, half=half,
+            first_seq=first_seq,
+        )  # fmt: skip
         assert not outcome.collided.any(), f"{outcome.closest.min():.4f} m"
         flown.append((LANES, outcome.commits, outcome.crashes, outcome.gifts, outcome.refused))
 
