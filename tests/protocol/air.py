@@ -209,13 +209,14 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
     planner: Callable[[Any, Setup, list[int]], Block] = RandomPlanner, variant: Variant | None = None,
-    first_seq: int = 0, links: Any = None, air_seed: int = 1, meanwhile: Any = None,
+    prepare: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1, meanwhile: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
     Args:
         planner: the block; the real one is fed random samples in place of the core's.
         variant: what the block is made from; our protocol, eager to plan, if not given.
+        prepare: called with every block before the start.
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
         air_seed: of the packets' fate and of random plans, for the same fleet under other circumstances.
@@ -234,6 +235,8 @@ def fly(
         block.rng = rng  # type: ignore[attr-defined]
         if isinstance(block, IntentBlock):
             block.seq[:] = first_seq
+        if prepare is not None:
+            prepare(block)
     arena = Arena(world)
     closest = np.full(lanes, np.inf, np.float32)
     far = np.full((lanes, agents), np.inf, np.float32)
