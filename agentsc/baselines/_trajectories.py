@@ -11,7 +11,6 @@ from agentsc.baselines._unasked import Flags, Floats, Ints, UnaskedBlock, nothin
 from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import OPTIMISED, WAYPOINT_KINDS
 from agentsc.protocol import Deliveries, Packets, Setup
-from agentsc.protocol.grants import clear_of_peers
 from agentsc.protocol.situation import PlanningVariant
 
 
@@ -83,20 +82,16 @@ class TrajectoryBlock(UnaskedBlock):
         data, bits = encode(message, self.setup.spec)
         return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
 
-    def clear(self, rows: Ints, path: Floats, start: Ints) -> Flags:
-        """Whether plans [n, H + 1, 2] of ``rows`` from ticks ``start`` on keep clear of all that is known of peers."""
-        return clear_of_peers(self.knowledge, rows, path, start, self.id[rows], self.distance)
-
     def _whose_turn(self, tick: int) -> Ints:
         """Besides the usual turns: everyone who hears of a plan that crosses its own, at once."""
         start = np.full(len(self.rows), tick + 1)
         path = self.executed(self.rows, start[:, None] + np.arange(self.waypoints))
-        self.retry[~self.clear(self.rows, path, start)] = tick
+        self.retry[~self.clear_of_peers(self.rows, path, start)] = tick
         return super()._whose_turn(tick)
 
     def _score(self, rows: Ints, points: Floats) -> Floats:
         """A plan that crosses a peer's is worth nothing, the one being executed included."""
         cost = super()._score(rows, points)
         row, which = np.indices(cost.shape).reshape(2, -1)
-        clear = self.clear(self.due[rows[row]], points[row, which], self._start[rows[row]])
+        clear = self.clear_of_peers(self.due[rows[row]], points[row, which], self._start[rows[row]])
         return np.asarray(np.where(clear.reshape(cost.shape), cost, np.inf), np.float32)

@@ -38,5 +38,5 @@ class MaderBlock(DeconflictingBlock):
         """Check at age 0, recheck at age 1."""
         good = (age == 0) | ~news
         check = rows[age == 0]
-        good[age == 0] = self.clear(check, self.pending.path[check], self.pending.start[check])
+        good[age == 0] = self.clear_of_peers(check, self.pending.path[check], self.pending.start[check])
         return good

@@ -61,7 +61,7 @@ class RmaderBlock(DeconflictingBlock):
 
     def passes(self, rows: Ints, age: Ints, news: Flags) -> Flags:
         """The check at age 0, after which the plan is published; from then on the delay check."""
-        good = self.clear(rows, self.pending.path[rows], self.pending.start[rows])
+        good = self.clear_of_peers(rows, self.pending.path[rows], self.pending.start[rows])
         offer = rows[good & (age == 0)]
         self.offer_due[offer] = self.out[offer] = True
         return good

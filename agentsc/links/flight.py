@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +45,24 @@ class Deliveries:
             self.lane[rows], self.sender[rows], self.receiver[rows], self.sent_clock[rows], self.arrival_s[rows],
             self.packet[rows], self.payload, self.payload_bits, self.hops, self.forged,
         )  # fmt: skip
+
+    def compact(self) -> Deliveries:
+        """The same deliveries without the packets that none of them is of."""
+        kept, packet = np.unique(self.packet, return_inverse=True)
+        return Deliveries(
+            self.lane, self.sender, self.receiver, self.sent_clock, self.arrival_s, packet.astype(np.int32),
+            self.payload[kept], self.payload_bits[kept], self.hops[kept], self.forged[kept],
+        )  # fmt: skip
+
+    def joined(self, others: Deliveries) -> Deliveries:
+        """These deliveries, and others behind them."""
+        if not len(self):
+            return others
+        width = max(self.payload.shape[1], others.payload.shape[1])
+        payload = [np.pad(part.payload, ((0, 0), (0, width - part.payload.shape[1]))) for part in (self, others)]
+        columns = {f.name: [getattr(part, f.name) for part in (self, others)] for f in fields(self)}
+        columns |= {"packet": [self.packet, others.packet + np.int32(len(self.payload))], "payload": payload}
+        return Deliveries(**{name: np.concatenate(both) for name, both in columns.items()})
 
     def onward(self, rows: NDArray, now_s: float) -> Held:
         """What the receivers of some deliveries send on, as they received it."""

@@ -190,7 +190,9 @@ class ChoosingBlock(SituatedBlock):
             ok[some] &= clearance.min(1) >= world.radius * 1.005
         some = np.flatnonzero(ok)
         if len(some):
-            ok[some] &= clear_of_peers(
-                self.knowledge, rows[some], points[some], start[some], self.id[rows[some]], self.distance
-            )
+            ok[some] &= self.clear_of_peers(rows[some], points[some], start[some])
         return ok
+
+    def clear_of_peers(self, rows: Ints, points: Floats, start: Ints) -> Flags:
+        """Whether plans [n, H + 1, 2] of ``rows`` from ticks ``start`` on keep clear of all known and locked ones."""
+        return clear_of_peers(self.knowledge, rows, points, start, self.id[rows], self.distance)

@@ -1,6 +1,6 @@
 """Grants and locks: the rule that keeps committed plans apart whatever the radio does.
 
-For every pair one agent is the *grantor*: the one of higher rank (here: the lower id). An agent
+For every pair one agent is the *grantor*: the lower id, unless the role moves (`agentsc.protocol.forks`). An agent
 executes a new plan only after each of its grantors has granted exactly that plan. A grantor
 grants when the plan keeps clear of its own committed and pending plans, and then *locks* it: it
 commits to nothing that comes near a locked plan. A lock is released only when its owner shows
@@ -9,10 +9,9 @@ reordering packets can therefore only keep locks alive for longer.
 
 Invariant: the plan that i executes is always in the lock set of every grantor of i, and every
 plan that a grantor executes was clear of its lock set when committed. Hence committed plans of
-any two agents are clear of each other, at all times, under any loss. Assumptions: clocks agree
-to within the margin, the roster and starting positions are known, vehicles track their plans to
-within the margin. For contrast, MADER and RMADER check once more
-after a delay instead (Tordesillas and How 2022; Kondo et al. 2023), which needs bounded delays.
+any two agents are clear of each other, at all times, under any loss. Assumptions, proof and limits
+are in docs/safety.md. For contrast, MADER and RMADER check once more after a delay instead
+(Tordesillas and How 2022; Kondo et al. 2023), which needs bounded delays.
 
 Slots: index 0 holds a peer's committed plan, index 1 its latest live proposal.
 """

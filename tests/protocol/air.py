@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import PROTOCOLS, Block, Setup, Variant
-from agentsc.protocol import grants as rules
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.variants.intent import IntentBlock
@@ -29,15 +28,15 @@ from policies.trajectory.spline import greville
 ROUNDS = 2
 
 
-def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int = 80) -> World:
-    """``agents`` discs at random places of a small walled square, nothing else in it."""
+def crowd(lanes: int, agents: int, seed: int, *, half: float = 0.38, ticks: int = 80, apart: float = 0.12) -> World:
+    """``agents`` discs at random places of a small walled square, ``apart`` metres or more, nothing else in it."""
     rng = np.random.default_rng(seed)
     starts = np.empty((lanes, agents, 2), np.float32)
     for lane in range(lanes):
         for agent in range(agents):
             while True:
                 spot = rng.uniform(-half + 0.06, half - 0.06, 2)
-                if (np.linalg.norm(starts[lane, :agent] - spot, axis=-1) > 0.12).all():
+                if (np.linalg.norm(starts[lane, :agent] - spot, axis=-1) > apart).all():
                     break
             starts[lane, agent] = spot
     return World(
@@ -76,9 +75,7 @@ class RandomChoice(PlanningBlock):
         control[:, 0] = here
         codes = spec.quantise(control.astype(np.float32), spec.lattice(here))
         path = self._points(spec.dequantise(codes))
-        new = np.flatnonzero(
-            rules.clear_of_peers(self.knowledge, due, path, start, self.id[due], self.distance)
-        )
+        new = np.flatnonzero(self.clear_of_peers(due, path, start))
         table = PlanTable(np.zeros(len(new), np.int64), start[new], path[new], np.ones(len(new), bool))
         return new, codes[new], table
 
@@ -212,14 +209,14 @@ def part_of(inbox: Deliveries, ids: NDArray[np.int64]) -> Deliveries:
 def fly(
     schedule: Schedule, *, lanes: int = 48, agents: int = 5, ticks: int = 80, seed: int = 0, hosts: int = 2,
     planner: Callable[[Any, Setup, list[int]], Block] = RandomPlanner, variant: Variant | None = None,
-    weaken: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1, meanwhile: Any = None,
+    prepare: Any = None, first_seq: int = 0, links: Any = None, air_seed: int = 1, meanwhile: Any = None,
 ) -> Outcome:  # fmt: skip
     """Random planners under a schedule.
 
     Args:
         planner: the block; the real one is fed random samples in place of the core's.
         variant: what the block is made from; our protocol, eager to plan, if not given.
-        weaken: called with every block before the start, to break the rule on purpose.
+        prepare: called with every block before the start.
         first_seq: sequence number that agents start from.
         links: called with the air before the start, to set links on purpose.
         air_seed: of the packets' fate and of random plans, for the same fleet under other circumstances.
@@ -238,8 +235,8 @@ def fly(
         block.rng = rng  # type: ignore[attr-defined]
         if isinstance(block, IntentBlock):
             block.seq[:] = first_seq
-        if weaken is not None:
-            weaken(block)
+        if prepare is not None:
+            prepare(block)
     arena = Arena(world)
     closest = np.full(lanes, np.inf, np.float32)
     far = np.full((lanes, agents), np.inf, np.float32)

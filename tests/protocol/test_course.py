@@ -198,7 +198,7 @@ def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, pat
         return courses[int(np.flatnonzero((starts == begin).all((1, 2)))[0])]
 
     return fly(
-        schedule, lanes=LANES, agents=agents, ticks=150, seed=11, planner=RandomCourse, weaken=prepare,
+        schedule, lanes=LANES, agents=agents, ticks=150, seed=11, planner=RandomCourse, prepare=prepare,
         variant=PROTOCOLS.create("course", replan_ticks=2, patience_s=patience_s), air_seed=seed,
     )  # fmt: skip
 

@@ -1,23 +1,25 @@
 """Committed plans stay apart whatever the radio does: no loss, delay, repetition or order breaks the rule.
 
-Every example flies many lanes at once, each with its own packet schedule. The same fuzzer is
-turned on deliberately broken rules, where it has to find collisions, so it cannot pass blindly.
+Every example flies many lanes at once, each with its own packet schedule. The same fuzzer is turned on the
+weakened rules that `agentsc.baselines.weakened` names, where it has to find collisions, so it cannot pass blindly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
-from air import Air, RandomPlanner, Schedule, crowd, fly, setup_of
+from air import Air, RandomChoice, RandomPlanner, Schedule, crowd, fly, setup_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from agentsc.baselines.weakened import BLOCKS, Rule
 from agentsc.intent.codec import decode
 from agentsc.links.medium import Packets
 from agentsc.protocol import PROTOCOLS
 from agentsc.protocol.variants.intent import IntentBlock
+from envs.errors import ConfigError
 
 LANES = 40
 schedules = st.builds(
@@ -29,6 +31,8 @@ schedules = st.builds(
     tail=st.sampled_from([0.0, 0.1]),
     jitter=st.sampled_from([0.0, 0.3, 1.0]),
 )
+HAZARDOUS = {"narrow-checks", "amnesia", "hasty-restart", "hasty-forks", "blind-forks"}
+"""Weakened rules that only matter when more than packets goes wrong: see `test_hazards_fuzz`."""
 ROUGH = Schedule(loss=0.3, repeat=0.2, delay=8, stall=5, tail=0.05)
 
 
@@ -68,46 +72,24 @@ def test_late_verdicts_do_not_speak_for_later_proposals() -> None:
     assert not outcome.collided.any() and (outcome.proposals > outcome.commits + 8).any()
 
 
-def never_asks(block: IntentBlock) -> None:
-    block.asked_of[:] = False
-
-
-def releases_locks_early(block: IntentBlock) -> None:
-    status, plans = block.knowledge.status, block.knowledge.plans
-
-    def forgetful(row, peer, *news) -> None:  # type: ignore[no-untyped-def]
-        status(row, peer, *news)
-        plans.valid[row, peer, 1] = False
-
-    block.knowledge.status = forgetful  # type: ignore[method-assign]
-
-
-def takes_no_for_yes(block: IntentBlock) -> None:
-    count = block._count_verdict
-
-    def deaf(row, sender, sent, seq, verdict) -> None:  # type: ignore[no-untyped-def]
-        count(row, sender, sent, seq, np.ones_like(verdict))
-
-    block._count_verdict = deaf  # type: ignore[method-assign]
-
-
-def keeps_grants(block: IntentBlock) -> None:
-    """A grant of an earlier proposal is taken for one of any later."""
-    count = block._count_verdict
-
-    def sticky(row, sender, sent, seq, verdict) -> None:  # type: ignore[no-untyped-def]
-        count(row, sender, sent + 10**6, block.pending.seq[row] % 8, verdict)
-
-    block._count_verdict = sticky  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize("weaken", [never_asks, releases_locks_early, takes_no_for_yes, keeps_grants])
-def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(weaken: Callable[[IntentBlock], None]) -> None:
+@pytest.mark.parametrize("rule", [rule for rule in BLOCKS if rule not in HAZARDOUS])
+def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(rule: Rule) -> None:
+    planner = type("RandomWeakened", (RandomChoice, BLOCKS[rule]), {})
+    variant = PROTOCOLS.create("weakened", rule=rule, replan_ticks=2)
     collided = [
-        fly(schedule, lanes=LANES, agents=5, ticks=60, seed=2, weaken=weaken).collided.sum()
+        fly(schedule, lanes=LANES, agents=5, ticks=60, seed=2, planner=planner, variant=variant).collided.sum()
         for schedule in (Schedule(), ROUGH, Schedule(delay=30, jitter=0.2))
     ]
     assert sum(collided) >= 3
+
+
+def test_every_weaker_rule_can_be_chosen_by_name() -> None:
+    setup = setup_of(crowd(1, 2, 0))
+    assert set(BLOCKS) == set(get_args(Rule))
+    for rule, block in BLOCKS.items():
+        assert type(PROTOCOLS.create("weakened", rule=rule).block(setup, [0, 1])) is block
+    with pytest.raises(ConfigError, match="rule"):
+        PROTOCOLS.create("weakened", rule="none")
 
 
 def test_packets_that_reach_a_lane_after_its_end_change_no_other_lane() -> None:

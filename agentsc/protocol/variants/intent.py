@@ -11,15 +11,19 @@ from pydantic import Field
 from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.protocol.early import Early, rounds_ahead, widened
 from agentsc.protocol.grants import verdicts
-from agentsc.protocol.planner import PlanningBlock
+from agentsc.protocol.notes import notes_to, verdicts_of
 from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import PlanningVariant
+from agentsc.protocol.standing import MAX_LEAD, StandingBlock
 
+Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
-MAX_LEAD = 24
-"""Ticks ahead that a plan may start."""
+STUCK = 2
+"""Priority of an agent that has made no progress for long."""
 VERDICT_SEQS = 8
 """A verdict names a proposal by the last three bits of its sequence number."""
 
@@ -29,6 +33,12 @@ class Intent(PlanningVariant):
     """Intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+    rank_changes: bool = Field(
+        False, description="who makes room hands the role of grantor over to a peer that is stuck"
+    )
+    clock_skew_s: float = Field(
+        0.0, ge=0.0, description="seconds by which two clocks may differ; plans keep so much farther apart, at v_max"
+    )
 
     @property
     def negotiates(self) -> bool:
@@ -39,16 +49,20 @@ class Intent(PlanningVariant):
         return IntentBlock(self, setup, ids)
 
 
-class IntentBlock(PlanningBlock):
+class IntentBlock(StandingBlock):
     """The round: listen to verdicts and proposals, decide, answer; see `agentsc.protocol.grants`."""
 
     variant: Intent
 
     def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
-        rows = len(self.rows)
+        rows, world = len(self.rows), setup.world
+        self.distance = widened(self.distance, variant.clock_skew_s, world.v_max)
+        ahead = rounds_ahead(variant.clock_skew_s, world.dt / setup.rounds)
+        self._early = Early(setup.spec, ahead) if ahead else None
+        # Whose grant the pending proposal needs, and whose it has.
+        self.asked = np.zeros((rows, self.agents), bool)
         self.granted = np.zeros((rows, self.agents), bool)
-        self.asked_of = np.arange(self.agents) < self.id[:, None]
         self.seq = np.zeros(rows, np.int64)
         self.spent = np.full((rows, VERDICT_SEQS), -1, np.int64)
         self.codes = np.zeros((rows, setup.spec.columns), np.int32)
@@ -65,6 +79,16 @@ class IntentBlock(PlanningBlock):
         self._answers: list[NDArray[np.int64]] = []
         self._repeats = np.zeros((0, 4), np.int64)
 
+    # -- the rule; the first part of it, `must_ask` and `guards`, is in `StandingBlock` -------------
+
+    def may_grant(self, row: Ints, path: Floats, start: Ints) -> Flags:
+        """Whether rows may grant plans [n, H + 1, 2] from ticks ``start`` on: bool [n]. Rule 2."""
+        return verdicts(self.own, self.pending, row, path, start, self.distance)
+
+    def release(self, row: Ints, peer: Ints, sent: Ints, committed: Ints, pending: Ints) -> None:
+        """Unlock what the newest statuses of peers show to be over. Rule 3; rule 4 is `clear_of_peers`."""
+        self.knowledge.status(row, peer, sent, committed, pending)
+
     # -- exchange: what came in ----------------------------------------------------------------
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
@@ -74,6 +98,9 @@ class IntentBlock(PlanningBlock):
         self.advance(tick)
         self._answers = []
         asked_twice, self._repeats = self._repeats, np.zeros((0, 4), np.int64)
+        if self._early is not None:
+            inbox = self._early.due(inbox, clock)
+        inbox = self.awake(inbox)
         if len(inbox):
             self._take_in(inbox, clock)
         # Who had to ask twice is answered twice: verdicts are short, proposals are long.
@@ -81,6 +108,11 @@ class IntentBlock(PlanningBlock):
         held = self.knowledge.plans.take((row, peer, np.ones_like(row)))
         self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
         self._settle(clock, tick)
+        self.stand(clock, self._patience())
+
+    def _patience(self) -> Floats:
+        """Rounds [row] after which something that was not answered is said again."""
+        return np.asarray(np.ceil(self.echo - 0.25), np.float32)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
         self._absorb(self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0))
@@ -91,6 +123,7 @@ class IntentBlock(PlanningBlock):
         path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
         planned = np.flatnonzero(message.sections & PLAN)
         path[planned] = self._points(self.setup.spec.dequantise(message.plan[planned]))
+        given = verdicts_of(message)
         # Several packets of one sender are taken in the order they were sent.
         order = np.lexsort((sent, sender, row))
         row, sender, sent, packet = row[order], sender[order], sent[order], packet[order]
@@ -98,10 +131,10 @@ class IntentBlock(PlanningBlock):
         turn = np.arange(len(pair)) - np.searchsorted(pair, pair)
         for wave in range(int(turn.max(initial=-1)) + 1):
             now = turn == wave
-            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path)
+            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path, given)
 
     def _take_in_one(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats, given: Ints
     ) -> None:
         """At most one packet per (row, sender)."""
         known, sections = self.knowledge, message.sections[packet]
@@ -109,12 +142,12 @@ class IntentBlock(PlanningBlock):
         fresh = ((sections & INTENT) > 0) & (sent > self.intents.clock[row, sender])
         self._note_intent(row[fresh], sender[fresh], sent[fresh], packet[fresh], message)
 
-        count = message.grant_count[packet]
+        count = given[packet]
         for entry in range(int(count.max(initial=0))):
             mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
             if not len(mine):
                 continue
-            self._count_verdict(
+            self.count_verdict(
                 row[mine], sender[mine], sent[mine],
                 message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],
             )  # fmt: skip
@@ -122,14 +155,17 @@ class IntentBlock(PlanningBlock):
         fresh = ((sections & STATUS) > 0) & (sent > known.clock[row, sender])
         row, sender, sent, packet = row[fresh], sender[fresh], sent[fresh], packet[fresh]
         committed, pending = message.committed_seq[packet], message.pending_seq[packet]
-        known.status(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
+        self.release(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
         plan = (message.sections[packet] & PLAN) > 0
         self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
+        if message.grant_peer.shape[1] and (given < message.grant_count).any():
+            notes = notes_to(message, given, packet, row, sender, self.id[row])
+            self.hear_notes(notes, message, packet, sent, path)
         # What a status shows to be outdated hearsay must not stand in the way of a proposal: whoever is
         # really there will refuse it, and show where.
         committed = message.committed_seq[packet]
         old, new = (known.plans.take((row, sender, slot)) for slot in (0, 1))
-        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & (self.id[row] > sender)
+        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & ~self.guards(row, sender)
         known.plans.valid[row[missed], sender[missed], 0] = False
 
     def _note_intent(self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message) -> None:
@@ -140,7 +176,7 @@ class IntentBlock(PlanningBlock):
             getattr(intents, name)[row, sender] = getattr(message, name)[packet]
         intents.clock[row, sender] = sent
 
-    def _count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
+    def count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
         """A verdict counts if it names the pending proposal and was given after that was made."""
         mine = self.pending.valid[row] & (self.pending.seq[row] % VERDICT_SEQS == seq) & (sent > self.first_sent[row])
         row, sender, verdict = row[mine], sender[mine], verdict[mine]
@@ -154,7 +190,7 @@ class IntentBlock(PlanningBlock):
             self._abandon(np.unique(denied))
 
     def _note_plan(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: NDArray[np.float32]
+        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats
     ) -> None:
         plans = self.knowledge.plans
         seq = message.pending_seq[packet].astype(np.int64)
@@ -165,11 +201,13 @@ class IntentBlock(PlanningBlock):
         # bits of its sequence number may be used again afterwards (see `_numbers`).
         alive = start >= self.now
         final = message.committed_seq[packet] == message.pending_seq[packet]
-        # A committed plan that is shown once more tells its grantors nothing: they hold it locked.
-        grantor, hearsay = (self.id[row] < sender) & ~final, self.id[row] > sender
+        # A committed plan that is shown once more tells its grantors nothing: they hold it locked, except
+        # for those that were restarted.
+        guards = self.guards(row, sender)
+        grantor, hearsay = guards & ~final, ~guards | (final & ~plans.valid[row, sender, 0])
         ask = grantor & ~same & alive
         ok = same & grantor
-        ok[ask] = verdicts(self.own, self.pending, row[ask], path[packet[ask]], start[ask], self.distance)
+        ok[ask] = self.may_grant(row[ask], path[packet[ask]], start[ask])
         note = (ok | hearsay) & ~same
         plans.put(
             (row[note], sender[note], one[note]), seq[note], start[note], path[packet[note]]
@@ -186,7 +224,7 @@ class IntentBlock(PlanningBlock):
     def _settle(self, clock: int, tick: int) -> None:
         """Commit proposals that everyone has granted; give up those that did not make it in time."""
         waiting = np.flatnonzero(self.pending.valid)
-        ready = waiting[(self.granted[waiting] | ~self.asked_of[waiting]).all(1)]
+        ready = waiting[(self.granted[waiting] | ~self.asked[waiting]).all(1)]
         ready = ready[tick <= self.pending.start[ready]]
         if len(ready):
             took = (clock - self.first_sent[ready]) / self.setup.rounds
@@ -201,6 +239,21 @@ class IntentBlock(PlanningBlock):
             self.agreement[late] = np.minimum(1.5 * self.agreement[late] + 1.0, MAX_LEAD)
             self._abandon(late)
         self.lead = np.clip(np.ceil(self.agreement), 1, MAX_LEAD).astype(np.int64)
+
+    def restart(self, rows: Ints) -> None:
+        """See `StandingBlock.restart`; the vehicle hands over the number of the plan that it executes."""
+        super().restart(rows)
+        self.seq[rows], self.spent[rows] = self.own.seq[rows, 1], -1
+        self.asked[rows] = self.granted[rows] = False
+        self.first_sent[rows] = self.plan_sent[rows] = self.clock
+        self.last_sent[rows], self.told[rows], self.news[rows] = -1, -1, True
+        self.agreement[rows], self.echo[rows] = 1.0, 2.0
+
+    def gives(self) -> Flags:
+        """With `rank_changes`: who is not stuck gives to peers that are."""
+        if not self.variant.rank_changes:
+            return super().gives()
+        return (self.intents.priority == STUCK) & (self.own_priority < STUCK)[:, None]
 
     def commit(self, rows: Ints) -> None:
         """See `PlanningBlock.commit`; the codes on the air go along."""
@@ -226,22 +279,26 @@ class IntentBlock(PlanningBlock):
             self.spent[rows, table.seq % VERDICT_SEQS] = table.start
             self.pending.copy((rows,), table, (slice(None),))
             self.codes[rows] = codes
-            self.granted[rows] = False
+            self.asked[rows], self.granted[rows] = self.must_ask(rows), False
             self.first_sent[rows] = clock
             fresh[rows] = True
             np.add.at(self.counters.proposals, self.lane[rows], 1)
-            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked_of[rows].sum(1))
-            alone = rows[~self.asked_of[rows].any(1)]
+            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked[rows].sum(1))
+            alone = rows[~self.asked[rows].any(1)]
             self.commit(alone)
             self.news[alone] = False
-        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= np.ceil(self.echo - 0.25))
+        patience = self._patience()
+        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= patience)
         answers = np.concatenate(self._answers)
         answers = answers[self.negotiating[answers[:, 0]]]
         # The same verdict may be due as an answer and as a repeat of an earlier one.
         _, first = np.unique(answers[:, 0] * 1024 + answers[:, 1], return_index=True)
         answers = answers[first]
+        showing = self.show_due & ~self.pending.valid & self.negotiating
+        self.show_due &= ~showing
+        notes = self.notes(clock, showing, patience)
         granting = np.zeros(len(self.rows), bool)
-        granting[answers[:, 0]] = True
+        granting[answers[:, 0]] = granting[notes[:, 0]] = True
         # Whoever is refused has missed a plan of the one who refuses: it is shown again.
         shown = np.zeros(len(self.rows), bool)
         shown[answers[answers[:, 3] == 0, 0]] = True
@@ -250,13 +307,15 @@ class IntentBlock(PlanningBlock):
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
         plan, intent = fresh | again, fresh | quiet | changed
         self.plan_sent[plan] = clock
-        speaking = np.flatnonzero((plan | intent | granting | self.news) & self.negotiating)
+        speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
         if not len(speaking):
             return _nothing()
         self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]
         self.last_sent[speaking] = clock
         self.news[speaking] = False
-        return self._packets(speaking, plan | shown, intent, granting, answers, clock)
+        # Notes come behind the verdicts.
+        answers = np.concatenate([answers[np.argsort(answers[:, 0], kind="stable")], notes])
+        return self._packets(speaking, plan | shown | showing, intent, granting, answers, clock)
 
     def _numbers(self, rows: Ints) -> Ints:
         """Sequence numbers [n] that new proposals may have, −1 where there is none yet.
