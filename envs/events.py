@@ -67,6 +67,8 @@ class Events:
             raise ConfigError("world.events must have columns of one length (tick, lane, kind, subject, goal)")
         if count and (self.tick.min() < 0 or self.kind.min() < 0 or self.kind.max() >= len(KINDS)):
             raise ConfigError(f"world.events must start at tick 0 or later and be one of {', '.join(KINDS)}")
+        if self.tick[self.kind == GOAL].min(initial=1) < 1:
+            raise ConfigError("world.events must change goals at tick 1 or later, got 0 (make it the first goal)")
         if (self.kind == BOX).any() and self.notice_ticks < PLAN_TICKS:
             raise ConfigError(
                 f"world.events.notice_ticks must be at least {PLAN_TICKS}, as long as a committed plan can last, "

@@ -169,9 +169,9 @@ class _Run:
     def _deliver(self, clock: int) -> Deliveries:
         """What radios that are on have received."""
         inbox = self.medium.deliver(clock)
-        on = self.alive[inbox.lane, inbox.receiver]
-        if on.all():
+        if self.alive.all():
             return inbox
+        on = self.alive[inbox.lane, inbox.receiver]
         self.unheard += np.bincount(inbox.lane[~on], minlength=self.world.lanes)
         return inbox.take(np.flatnonzero(on))
 
@@ -186,9 +186,8 @@ class _Run:
             packets = self.fleet.round(inbox, clock, deciding=number == 0)
             if number == 0:
                 self.round_ms.append(1e3 * (time.perf_counter() - began))
-            on = self.alive[packets.lane, packets.sender]
-            if not on.all():
-                packets = packets.take(on)
+            if not self.alive.all():
+                packets = packets.take(self.alive[packets.lane, packets.sender])
             self.medium.transmit(packets, clock, self.arena.position)
             if self.graphed and number == 0 and tick % self.graph_ticks == 0:
                 self.graphs.take(self.medium.in_touch(clock), self.active)

@@ -245,6 +245,11 @@ class Picture:
             ("lost packet", partial(self._mark_lost, surface)),
             ("brake", lambda at: stamp(surface, at, 7 * s, edge=theme.alarm, width=2 * s)),
         ]
+        if len(self.scene.sites):
+            entries.insert(2, ("site", lambda at: stamp(surface, at, 7 * s, edge=theme.faint, width=1.5 * s)))
+        if len(self.scene.late):
+            entries.insert(2, ("late box", partial(self._mark_late, surface, 2)))
+            entries.insert(2, ("announced box", partial(self._mark_late, surface, 1)))
         x, y, w, h = self._rect(self.layout.legend)
         if self.layout.beside:
             self._panel(surface, self.layout.legend)
@@ -263,6 +268,13 @@ class Picture:
             mark(np.array([left + self._px(11), mid]))
             write(surface, text, (left + self._px(29), mid), size, theme.muted, anchor=(0.0, 0.5))
             left += width + space
+
+    def _mark_late(self, surface: Surface, state: int, at: Array) -> None:
+        """A late box as on the map, with a camera whose metres are pixels."""
+        half = 6.0 * self.scale
+        frame = Camera((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0))
+        box = np.array([[*at, half, half, 0.0]])
+        draw_late(surface, frame, box, np.array([state]), scale=self.scale, theme=self.theme)
 
     def _mark_packet(self, surface: Surface, at: Array) -> None:
         s = self.scale

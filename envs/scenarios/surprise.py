@@ -147,8 +147,8 @@ class Surprise(GridScenario):
         rows += [(max(tick, 1), JOIN, who.pop(), *nowhere) for tick in when(JOIN, self.joins)]
         for tick in when(GOAL, self.role_changes):
             one, other = who.pop(), who.pop()
-            rows += [(tick, GOAL, one, *world.goals[lane, other].tolist())]
-            rows += [(tick, GOAL, other, *world.goals[lane, one].tolist())]
+            rows += [(max(tick, 1), GOAL, one, *world.goals[lane, other].tolist())]
+            rows += [(max(tick, 1), GOAL, other, *world.goals[lane, one].tolist())]
         return rows, boxes
 
     def _free_cells(self, world: World, lane: int, key: tuple[int, int, int]) -> Cells:

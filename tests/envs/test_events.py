@@ -82,6 +82,7 @@ def test_maps_hold_what_the_mask_names_and_are_built_once():
     [
         (lambda: events_of((0, 0, 7, 0)), "one of box, fail, join, goal"),
         (lambda: events_of((-1, 0, FAIL, 0)), "start at tick 0 or later"),
+        (lambda: events_of((0, 0, GOAL, 0, 1, 1)), "change goals at tick 1 or later"),
         (lambda: replace(events_of((1, 0, FAIL, 0)), lane=np.zeros(2, int)), "columns of one length"),
         (lambda: events_of((99, 0, BOX, 0), boxes=[[0, 0, 1, 1, 0]], notice_ticks=55), "at least 56"),
         (lambda: events_of((55, 0, BOX, 0), boxes=[[0, 0, 1, 1, 0]]), "full notice of boxes"),
@@ -293,6 +294,14 @@ def test_surprises_are_as_many_as_asked_for_and_nobody_has_two():
         goals[swapped] = world.events.goal[mine][kind == GOAL]
         assert sorted(map(tuple, goals.tolist())) == sorted(map(tuple, world.goals[lane].tolist()))
         assert (goals[swapped] != world.goals[lane][swapped]).any(1).all()
+
+
+def test_surprises_at_the_very_start_are_sound():
+    world = SCENARIOS.create("surprise", first_s=0, window_s=0).build(0, [0])
+    tick, kind = world.events.tick, world.events.kind
+    assert (tick[kind == BOX] == PLAN_TICKS).all() and (tick[kind == GOAL] == 1).all()
+    # Who fails at the start never was there; who joins does so a tick later.
+    assert (~Arena(world).alive).sum() == 2
 
 
 def test_every_room_stays_reachable_whatever_comes():
