@@ -16,6 +16,7 @@ from agentsc.actors.fleet import Fleet, LocalFleet
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
 from agentsc.experiment.outcome import outcome
+from agentsc.intent.codes import PLAN_CODES
 from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.framing import overhead_bits
@@ -64,7 +65,8 @@ def run_lanes(
             f"got {world.max_ticks} (a packet's round counter has 16 bits)"
         )
     variant = PROTOCOLS.create(config.protocol.name, **config.protocol.parameters)
-    setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed)
+    code = PLAN_CODES.create(config.plan_code.name, **config.plan_code.parameters)
+    setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed, code=code)
     fleet = make_fleet(config, variant, setup)
     try:
         return _Run(config, world, variant, fleet, recorder or {}, progress).go()

@@ -11,6 +11,9 @@ A packet is BASE, then each section whose bit is set in the mask, then a checksu
 | GRANTS  | 6 + 12 each   | verdicts on peers' proposals                                       |
 | CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
 
+In the learned plan code (`agentsc.intent.learned`) PLAN is 38 bits, and the shape of the plan, whose size varies and
+follows from its contents, comes between GRANTS and CRC.
+
 A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets (an OPTIMISED
 packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE, RENEW and PROGRESS, which speak
 of a course (`agentsc.protocol.joint.order`): where a peer wants to go and what it has worked out from everybody's
