@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flights import fly
 
 from agentsc.intent.codec import decode
 from agentsc.intent.codes import PLAN_CODES
@@ -38,6 +39,7 @@ from agentsc.intent.fields import INTENT, PLAN, goal_code, goal_point
 from agentsc.intent.fitting import Examples, Sizes, fit, unit_spec
 from agentsc.intent.learned import Codebook, LearnedSpec
 from agentsc.intent.plan import Hint, PlanSpec
+from agentsc.protocol import PROTOCOLS
 from policies.trajectory.demonstrations import FAMILIES, pose
 from policies.trajectory.spline import basis
 from policies.trajectory.spline import fit as fit_spline
@@ -82,28 +84,12 @@ def demonstrations(seed: int, index: int) -> tuple[str, Examples]:
 
 def flown(scenario: str, agents: int, link: str, seed: int, episodes: int) -> Examples:
     """Plans that agents of the protocol `intent` proposed, as a listener hears them."""
-    from agentsc.actors.fleet import LocalFleet
-    from agentsc.experiment.runner import nearest
-    from agentsc.links.medium import Medium
-    from agentsc.protocol import PROTOCOLS, Setup
-    from envs.arena import Arena
-    from envs.scenarios import SCENARIOS
-
-    world = SCENARIOS.create(scenario, agents=agents).build(seed, list(range(episodes)))
+    parts: list[Examples] = []
     code = PLAN_CODES.create("spline", delta_bits=12)  # as good as not rounded
-    setup = Setup.of(world, prior="edge-prior", rounds=2, seed=seed, code=code)
-    fleet = LocalFleet(PROTOCOLS.create("intent"), setup, None, "cpu")
-    medium = Medium(link, seed, world.episodes, agents, world.dt / 2)
-    arena, parts = Arena(world), []
-    for tick in range(world.max_ticks):
-        for number in range(2):
-            clock = 2 * tick + number
-            packets = fleet.round(medium.deliver(clock), clock, deciding=number == 0)
-            medium.transmit(packets, clock, arena.position)
-            if len(packets.bits):
-                parts.append(_heard(packets.data, packets.bits, setup.spec))
-        if arena.step(fleet.act(arena.position, arena.velocity, nearest(arena.position), tick)).at_goal.all():
-            break
+    fly(
+        PROTOCOLS.create("intent"), scenario, agents, link, seed, episodes, code,
+        lambda packets, setup: parts.append(_heard(packets.data, packets.bits, setup.spec)),
+    )  # fmt: skip
     return Examples.join(parts)
 
 

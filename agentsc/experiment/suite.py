@@ -47,8 +47,9 @@ STANDARD = ("scenario", "agents", "protocol", "architecture", "link")
 _NOT_IN_A_KEY = ("episodes", "first_episode", "backend", "hosts", "device", "record")
 """Configuration keys that do not decide what an episode's outcome is."""
 
-_CAME_LATER = {
+_CAME_LATER: dict[str, Tree] = {
     "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
+    "protocol": {"beliefs": "prior"},
     "plan_code": {"name": "spline", "delta_bits": 6},
 }
 """Options added after rows had been published, with the value that held before. At that value they do not enter a

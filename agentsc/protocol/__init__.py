@@ -106,12 +106,14 @@ class Beliefs:
     Attributes:
         lane, agent: int64 [n], whom the belief is about. tick: when it was formed.
         samples: float32 [n, K, H + 1, 2], metres, at ticks ``tick`` … ``tick + H``.
+        confidence: int64 [n], code in the token that was heard.
     """
 
     lane: Ints
     agent: Ints
     tick: int
     samples: Floats
+    confidence: Ints
 
 
 @dataclass(frozen=True)
