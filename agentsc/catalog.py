@@ -25,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "scenarios": Kind("envs.scenarios", "SCENARIOS", "arenas with starts, goals and limits"),
     "protocols": Kind("agentsc.protocol", "PROTOCOLS", "how agents coordinate, ours and the baselines"),
     "links": Kind("agentsc.links", "LINKS", "what the radio does to a packet; compose them with +"),
+    "plan-codes": Kind("agentsc.intent.codes", "PLAN_CODES", "how plans cross the air"),
     "priors": Kind("policies.trajectory.presets", "PRIORS", "diffusion priors over trajectories"),
     "processes": Kind("policies.diffusion", "PROCESSES", "how data turn into noise"),
     "solvers": Kind("policies.diffusion", "SOLVERS", "how a sample is drawn from noise"),

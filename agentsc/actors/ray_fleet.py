@@ -172,6 +172,12 @@ def _distinct(formed: list[Beliefs]) -> list[Beliefs]:
         seen.update(marks)
         if fresh.any():
             result.append(
-                Beliefs(belief.lane[fresh], belief.agent[fresh], belief.tick, belief.samples[fresh])
+                Beliefs(
+                    belief.lane[fresh],
+                    belief.agent[fresh],
+                    belief.tick,
+                    belief.samples[fresh],
+                    belief.confidence[fresh],
+                )
             )
     return result

@@ -1,7 +1,7 @@
 """The configuration tree of a run: typed, without defaults in code, strict about names.
 
 Layers, later ones winning: ``defaults.yaml``, a YAML file, options, ``--set key=value``. The
-sections ``scenario`` and ``protocol`` also carry the parameters of the plug-in that they name;
+sections ``scenario``, ``protocol`` and ``plan_code`` also carry the parameters of the plug-in that they name;
 naming another plug-in drops the parameters of the previous one.
 """
 
@@ -77,6 +77,7 @@ class RunConfig(Section):
     hosts: int = Field(ge=1, description="host actors that share the agents, with backend ray")
     device: Literal["auto", "cpu", "cuda"] = Field(description="where the network runs")
     prior: PriorChoice = Field(description="the trajectory prior")
+    plan_code: Choice = Field(description="how plans cross the air")
     record: RecordChoice = Field(description="what is kept for films and replay")
 
     @property
@@ -94,7 +95,7 @@ class RunConfig(Section):
         return self.model_dump(mode="json")
 
 
-_SHORTHAND = ("scenario", "protocol", "prior")
+_SHORTHAND = ("scenario", "protocol", "prior", "plan_code")
 """Sections that may be given as a bare name."""
 
 

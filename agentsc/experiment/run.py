@@ -112,8 +112,10 @@ def prepare(config: RunConfig) -> Job:
     """
     scenario = installed("scenarios").create(config.scenario.name, **config.scenario.parameters)
     protocol = installed("protocols").create(config.protocol.name, **config.protocol.parameters)
+    code = installed("plan-codes").create(config.plan_code.name, **config.plan_code.parameters)
     from agentsc.links import parse_link
     from agentsc.links.medium import Medium
+    from agentsc.protocol import Setup
 
     parse_link(config.link)
     strangers = sorted(set(config.recorded) - set(config.episode_numbers))
@@ -144,9 +146,12 @@ def prepare(config: RunConfig) -> Job:
             f"ticks must be below {MAX_ROUNDS // config.rounds_per_tick} with {config.rounds_per_tick} "
             f"rounds per tick, got {world.max_ticks} (a packet's round counter has 16 bits)"
         )
+    # Plans of a shape that the code does not know, and weights that cannot be read, are found now.
+    Setup.of(world, prior=config.prior.name, rounds=config.rounds_per_tick, seed=config.seed, code=code)
     resolved = config.tree()
     resolved["scenario"] = {"name": config.scenario.name, **scenario.model_dump(mode="json")}
     resolved["protocol"] = {"name": config.protocol.name, **protocol.model_dump(mode="json")}
+    resolved["plan_code"] = {"name": config.plan_code.name, **code.model_dump(mode="json")}
     resolved |= {"ticks": world.max_ticks, "device": device}
     resolved["record"]["episodes"] = config.recorded
     return Job(RunConfig.model_validate(resolved), world)

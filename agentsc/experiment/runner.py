@@ -16,6 +16,8 @@ from agentsc.actors.fleet import Fleet, LocalFleet
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
 from agentsc.experiment.outcome import outcome
+from agentsc.experiment.regions import inside_region
+from agentsc.intent.codes import PLAN_CODES
 from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.framing import overhead_bits
@@ -64,7 +66,8 @@ def run_lanes(
             f"got {world.max_ticks} (a packet's round counter has 16 bits)"
         )
     variant = PROTOCOLS.create(config.protocol.name, **config.protocol.parameters)
-    setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed)
+    code = PLAN_CODES.create(config.plan_code.name, **config.plan_code.parameters)
+    setup = Setup.of(world, prior=config.prior.name, rounds=rounds, seed=config.seed, code=code)
     fleet = make_fleet(config, variant, setup)
     try:
         return _Run(config, world, variant, fleet, recorder or {}, progress).go()
@@ -391,22 +394,3 @@ def nearest(position: NDArray[np.float32]) -> NDArray[np.float32]:
     agents = np.arange(position.shape[1])
     square[:, agents, agents] = np.inf
     return np.sqrt(square.min(-1))
-
-
-def inside_region(
-    samples: NDArray[np.float32], truth: NDArray[np.float32], share: float = 0.9
-) -> NDArray[np.float64]:
-    """Whether truths [n, 2] lie in the 90 % highest-density region of samples [n, K, 2].
-
-    The density is a Gaussian kernel estimate with Silverman's bandwidth; the region's level is the
-    10 % quantile of the samples' own leave-one-out densities (Hyndman 1996).
-    """
-    count = samples.shape[1]
-    spread = samples.std(1).mean(-1) + 1e-9
-    width = spread * count ** (-1.0 / 6.0)
-    own = np.square(samples[:, :, None] - samples[:, None]).sum(-1) / (2.0 * width[:, None, None] ** 2)
-    kernel = np.exp(-own)
-    leave = (kernel.sum(-1) - 1.0) / (count - 1)
-    level = np.quantile(leave, 1.0 - share, axis=1)
-    there = np.exp(-np.square(samples - truth[:, None]).sum(-1) / (2.0 * width[:, None] ** 2)).mean(1)
-    return np.asarray(there >= level, np.float64)

@@ -30,7 +30,7 @@ def config_schema() -> dict[str, Any]:
     found = RunConfig.model_json_schema()
     found.pop("required", None)  # a file holds only what differs from the defaults
     definitions = found.setdefault("$defs", {})
-    for section, kind in (("scenario", "scenarios"), ("protocol", "protocols")):
+    for section, kind in (("scenario", "scenarios"), ("protocol", "protocols"), ("plan_code", "plan-codes")):
         plugins = installed(kind)
         options = [_by_name(name, plugins.get(name), definitions) for name in plugins]
         field = found["properties"][section]

@@ -47,9 +47,14 @@ STANDARD = ("scenario", "agents", "protocol", "architecture", "link")
 _NOT_IN_A_KEY = ("episodes", "first_episode", "backend", "hosts", "device", "record")
 """Configuration keys that do not decide what an episode's outcome is."""
 
-_CAME_LATER = {"prior": {"solver": "ddim", "steps": 5, "precision": "float32"}}
+_CAME_LATER: dict[str, Tree] = {
+    "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
+    "protocol": {"beliefs": "prior"},
+    "plan_code": {"name": "spline", "delta_bits": 6},
+}
 """Options added after rows had been published, with the value that held before. At that value they do not enter a
-key: what was computed then is what would be computed now, so old folders resume and old rows stay valid."""
+key: what was computed then is what would be computed now, so old folders resume and old rows stay valid. A section of
+which nothing is left does not enter it either."""
 
 
 class Strict(BaseModel):
@@ -287,6 +292,7 @@ def _cell(labels: dict[str, Any], tree: Tree, overrides: Sequence[str]) -> Cell:
         raise ConfigError("episodes and first_episode must be left out of a suite (seeds says how many)")
     scenario = installed("scenarios").create(given.scenario.name, **given.scenario.parameters)
     protocol = installed("protocols").create(given.protocol.name, **given.protocol.parameters)
+    code = installed("plan-codes").create(given.plan_code.name, **given.plan_code.parameters)
     installed("priors").get(given.prior.name)
     from agentsc.links import parse_link
 
@@ -296,9 +302,11 @@ def _cell(labels: dict[str, Any], tree: Tree, overrides: Sequence[str]) -> Cell:
     full = given.tree()
     full["scenario"] = {"name": given.scenario.name, **scenario.model_dump(mode="json")}
     full["protocol"] = {"name": given.protocol.name, **protocol.model_dump(mode="json")}
+    full["plan_code"] = {"name": given.plan_code.name, **code.model_dump(mode="json")}
     full["record"] = {**full["record"], "episodes": []}
     decisive = {key: value for key, value in full.items() if key not in _NOT_IN_A_KEY}
     for section, values in _CAME_LATER.items():
-        decisive[section] = {k: v for k, v in full[section].items() if k not in values or v != values[k]}
+        left = {k: v for k, v in full[section].items() if k not in values or v != values[k]}
+        decisive = {**decisive, section: left} if left else {k: v for k, v in decisive.items() if k != section}
     text = json.dumps(decisive, sort_keys=True)
     return Cell(labels, RunConfig.model_validate(full), hashlib.sha256(text.encode()).hexdigest()[:12])

@@ -36,7 +36,7 @@ from agentsc.intent.fields import (
     TRAJECTORY_FIELDS,
     WAYPOINT_KINDS,
 )
-from agentsc.intent.plan import PlanSpec
+from agentsc.intent.plan import Hint, PlanSpec
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int32]
@@ -59,7 +59,7 @@ class Message:
         goal_x … confidence: int32 [K], codes of the intent token.
         committed_seq, pending_seq: int32 [K]; equal when nothing is pending.
         t0_offset: int32 [K], ticks from the sending tick to the plan's start.
-        plan: int32 [K, 2 + 2(P − 2)], as `PlanSpec.quantise`.
+        plan: int32 [K, columns], as `PlanSpec.quantise`.
         grant_count: int32 [K]; grant_peer, grant_seq (low 3 bits), grant_verdict: int32 [K, G].
         position, velocity: int32 [K, 2], codes of a STATE (velocity is signed); the position is the goal in an AGREE
             or a RENEW.
@@ -185,7 +185,7 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
     kind = np.where(sections == 0, clean[:, 2] & 15, 0).astype(np.uint8)
     # Widths first, so that the result has room for the longest packet that may be good.
     groups = [g for g in _groups(np.where(ok, sections, 0), np.where(ok, kind, 0)) if _legal(g[0], g[1])]
-    found: list[tuple[Rows, int, int, Bytes]] = []
+    found: list[tuple[Rows, int, int, Bytes, Ints | None]] = []
     grants = waypoints = 0
     for mask, kind_, index in groups:
         rows = np.arange(count)[index]
@@ -194,21 +194,25 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
         part = clean[rows]
         entries = _entries(part, mask, kind_, spec)
         payload = _fixed_bits(mask, kind_, spec) + entries * (GRANT_BITS if mask else 64)
-        fits = payload + width == bits[rows]
-        rows, part, payload, entries = rows[fits], part[fits], payload[fits], entries[fits]
-        good = crc_holds(part, payload, width)
-        if not good.all():
-            rows, part, entries = rows[good], part[good], entries[good]
+        shapes = _shapes(part, payload, mask, spec)
+        if shapes is not None:
+            payload = payload + shapes[1]
+        good = payload + width == bits[rows]
+        good[good] = crc_holds(part[good], payload[good], width)
+        rows, part, entries = rows[good], part[good], entries[good]
         if len(rows) == 0:
             continue
         most = int(entries.max())
         grants, waypoints = (max(grants, most), waypoints) if mask else (grants, max(waypoints, most))
-        found.append((slice(None) if len(rows) == count else rows, mask, kind_, part))
+        plan = None if shapes is None else shapes[0][good]
+        found.append((slice(None) if len(rows) == count else rows, mask, kind_, part, plan))
     message = Message.blank(count, spec, grants, waypoints)
     ok[:] = False
-    for index, mask, kind_, part in found:
+    for index, mask, kind_, part, plan in found:
         ok[index] = True
         _decode_group(message, index, part, mask, kind_, spec)
+        if plan is not None:
+            message.plan[index, 2:] = plan[:, 2:]
     return message, ok
 
 
@@ -238,7 +242,7 @@ def _crc_width(mask: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _names(mask: int, kind: int, increments: int, delta_bits: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _names(mask: int, kind: int, increments: tuple[int, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and widths of the fields of a layout up to the count of its repeated entries."""
     table: list[tuple[str, int]] = list(BASE)
     if mask & INTENT:
@@ -247,7 +251,7 @@ def _names(mask: int, kind: int, increments: int, delta_bits: int) -> tuple[tupl
         table += STATUS_FIELDS
     if mask & PLAN:
         table += [("t0_offset", T0_BITS), ("start_x", LATTICE_BITS), ("start_y", LATTICE_BITS)]
-        table += [("increment", delta_bits)] * (2 * increments)
+        table += [("increment", bits) for bits in increments]
     if mask & GRANTS:
         table += [("grant_count", COUNT_BITS)]
     if mask == 0:
@@ -257,7 +261,24 @@ def _names(mask: int, kind: int, increments: int, delta_bits: int) -> tuple[tupl
 
 
 def _fixed_bits(mask: int, kind: int, spec: PlanSpec) -> int:
-    return sum(_names(mask, kind, spec.increments, spec.delta_bits)[1])
+    """Bits of a layout without its repeated entries and without shapes of varying size."""
+    return sum(_names(mask, kind, spec.fixed_widths)[1])
+
+
+def _hint(part: Message, mask: int) -> Hint | None:
+    """What the tokens of packets of one layout say of their plans."""
+    return Hint(np.stack([part.goal_x, part.goal_y], -1), part.role) if mask & INTENT else None
+
+
+def _shapes(part: Bytes, at: NDArray[np.int64], mask: int, spec: PlanSpec) -> tuple[Ints, NDArray[np.int64]] | None:
+    """Codes of plans whose size varies, and their bits, from packets of one layout; None for any other layout."""
+    if not mask & PLAN or spec.fixed_widths:
+        return None
+    names, widths = _names(mask, 0, ())
+    values = dict(zip(names, unpack(part, widths).view(np.int64), strict=True))
+    start = np.stack([values["start_x"], values["start_y"]], -1)
+    hint = Hint(np.stack([values["goal_x"], values["goal_y"]], -1), values["role"]) if mask & INTENT else None
+    return spec.read_shapes(part, at, start, hint)
 
 
 def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.int64]:
@@ -274,7 +295,7 @@ def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.in
 
 def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[Bytes, NDArray[np.int64]]:
     """Payload bytes (zeros behind) and payload bits of packets of one layout."""
-    names, widths = _names(mask, kind, spec.increments, spec.delta_bits)
+    names, widths = _names(mask, kind, spec.fixed_widths)
     most = 0
     if mask & GRANTS:
         most = int(part.grant_count.max())
@@ -285,8 +306,8 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
     signed: list[int] = []
     for row, name in enumerate(names):
         if name == "increment":
-            values[row : row + 2 * spec.increments] = part.plan[:, 2:].T
-            signed = list(range(row, row + 2 * spec.increments))
+            signed = list(range(row, row + len(spec.fixed_widths)))
+            values[signed] = part.plan[:, 2:].T
             break
         values[row] = _column(part, name)
     if mask & GRANTS:
@@ -310,6 +331,10 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
         values[len(names) :] = np.where(present, _grant_words(part, most), 0)
         payload += GRANT_BITS * part.grant_count
     data = pack(values.view(np.uint64), (*widths, *[GRANT_BITS] * most))
+    if mask & PLAN and not spec.fixed_widths:
+        shapes, bits = spec.write_shapes(part.plan, _hint(part, mask))
+        data = append_bits(data, payload, shapes)
+        payload += bits
     if mask == 0 and kind in WAYPOINT_KINDS:
         most = int(part.waypoint_count.max())
         if most > part.waypoints.shape[1]:
@@ -347,7 +372,7 @@ def _grant_words(part: Message, most: int) -> NDArray[np.int64]:
 
 def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: int, spec: PlanSpec) -> None:
     """Write packets of one layout, known to be good, into their rows of ``message``."""
-    names, widths = _names(mask, kind, spec.increments, spec.delta_bits)
+    names, widths = _names(mask, kind, spec.fixed_widths)
     most = message.grant_peer.shape[1] if mask & GRANTS else 0
     values = unpack(part, (*widths, *[GRANT_BITS] * most)).view(np.int64)
     clock = np.zeros(len(part), np.int64)
@@ -360,7 +385,7 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
         elif name in ("start_x", "start_y"):
             message.plan[index, int(name == "start_y")] = value
         elif name == "increment":
-            block = values[row : row + 2 * spec.increments]
+            block = values[row : row + len(spec.fixed_widths)]
             message.plan[index, 2:] = _signed(block, spec.delta_bits).T
             break
         elif name in ("position_x", "position_y", "velocity_x", "velocity_y"):
@@ -447,6 +472,18 @@ def unpack(data: Bytes, widths: tuple[int, ...]) -> NDArray[np.uint64]:
     return np.bitwise_or.reduceat(pieces, first_of_field, axis=0)
 
 
+def append_bits(data: Bytes, payload: NDArray[np.int64], more: Bytes) -> Bytes:
+    """Payloads (zeros behind them) with ``more`` [K, bytes] directly behind the last bit of each."""
+    out = np.zeros((len(data), int(payload.max()) // 8 + more.shape[1] + 2), np.uint8)
+    columns = min(data.shape[1], out.shape[1])
+    out[:, :columns] = data[:, :columns]
+    rows, at = np.arange(len(data))[:, None], (payload // 8)[:, None] + np.arange(more.shape[1])
+    shifted = more.astype(np.uint16) << (8 - payload % 8)[:, None].astype(np.uint16)
+    out[rows, at] |= (shifted >> 8).astype(np.uint8)
+    out[rows, at + 1] |= (shifted & 0xFF).astype(np.uint8)
+    return out
+
+
 def append_crc(data: Bytes, payload: NDArray[np.int64], width: int) -> Bytes:
     """Payloads with their checksums directly behind; two more columns than needed at most."""
     need = (int(payload.max()) + 7) // 8
@@ -478,4 +515,4 @@ def crc_holds(part: Bytes, payload: NDArray[np.int64], width: int) -> NDArray[np
     return crc(body, (payload + 7) // 8, width) == sent
 
 
-__all__ = ["BASE_BITS", "Message", "append_crc", "crc_holds", "decode", "encode", "pack", "unpack"]
+__all__ = ["BASE_BITS", "Message", "append_bits", "append_crc", "crc_holds", "decode", "encode", "pack", "unpack"]

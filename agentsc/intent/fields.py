@@ -12,6 +12,8 @@ A packet is BASE, then each section whose bit is set in the mask, then a checksu
 | CRC     | 8 or 16       | 8 for BASE + INTENT (the 64-bit token), 16 for everything else      |
 
 In GRANTS an entry that names the sender ends the verdicts; those behind it are notes (`agentsc.protocol.notes`).
+In the learned plan code (`agentsc.intent.learned`) PLAN is 38 bits, and the shape of the plan, whose size varies and
+follows from its contents, comes between GRANTS and CRC.
 
 A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets (an OPTIMISED
 packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE, RENEW and PROGRESS, which speak

@@ -1,5 +1,7 @@
 """How a plan becomes a few integers, and back to exactly the same curve everywhere.
 
+This is the plain code, a rounded spline; `agentsc.intent.learned` has another one with the same interface.
+
 Control points live on a square lattice over the world. A packet holds the first one and then
 signed increments, each a multiple of that increment's own power to move: v_max times its knot
 span. The last control point repeats the one before it, so every plan ends at rest.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,13 @@ from policies.trajectory.spline import spans
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
+
+
+class Hint(NamedTuple):
+    """What the token of the same packet says. goal: int [n, 2], codes. role: [n], not 0 for giving way."""
+
+    goal: NDArray[np.integer]
+    role: NDArray[np.integer] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,44 @@ class PlanSpec:
         return 2 + 2 * self.increments
 
     @property
+    def fixed_widths(self) -> tuple[int, ...]:
+        """Bits of each signed integer behind the start, all of them inside the PLAN section; none if sizes vary."""
+        return (self.delta_bits,) * (2 * self.increments)
+
+    @property
     def bits(self) -> int:
         """Size of a PLAN section."""
-        return T0_BITS + 2 * LATTICE_BITS + 2 * self.increments * self.delta_bits
+        return T0_BITS + 2 * LATTICE_BITS + sum(self.fixed_widths)
+
+    def plan_bits(self, codes: NDArray[np.integer], hint: Hint | None = None) -> NDArray[np.int64]:
+        """Bits [...] of the shapes of plans ``codes`` [..., columns], without start tick and start."""
+        return np.full(codes.shape[:-1], sum(self.fixed_widths), np.int64)
+
+    def write_shapes(
+        self, codes: NDArray[np.integer], hint: Hint | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """What follows all other sections of packets with plans: here nothing, all bits are inside the PLAN section.
+
+        Args:
+            codes: [n, columns]. hint: of the token in the same packets; None where there is none.
+
+        Returns:
+            uint8 [n, bytes], zeros behind, and int64 [n], bits.
+        """
+        return np.zeros((len(codes), 0), np.uint8), np.zeros(len(codes), np.int64)
+
+    def read_shapes(
+        self, data: NDArray[np.uint8], at: NDArray[np.int64], start: NDArray[np.integer], hint: Hint | None
+    ) -> tuple[Ints, NDArray[np.int64]]:
+        """The reverse of `write_shapes`, of plans whose shapes begin at bit ``at`` [n] of ``data`` [n, bytes].
+
+        Args:
+            start: [n, 2], lattice points.
+
+        Returns:
+            int32 [n, columns], in range whatever the bits, and int64 [n], bits read; missing ones read as zeros.
+        """
+        return np.zeros((len(data), self.columns), np.int32), np.zeros(len(data), np.int64)
 
     @property
     def horizon_s(self) -> float:
@@ -134,12 +179,13 @@ class PlanSpec:
 
         batch = control.shape[:-2]
         begin = self.lattice(control[..., 0, :]) if start is None else np.asarray(start, np.int32)
-        codes = np.empty((*batch, self.columns), np.int32)
+        columns = 2 + 2 * self.increments
+        codes = np.empty((*batch, columns), np.int32)
         target = self._units(control).reshape(-1, self.control_points, 2)
         scale = self.scale.astype(np.float64)
         _kernels.quantise(
             target, np.ascontiguousarray(begin.reshape(-1, 2)), scale, self.reach / scale, self._top,
-            codes.reshape(-1, self.columns),
+            codes.reshape(-1, columns),
         )  # fmt: skip
         return codes
 

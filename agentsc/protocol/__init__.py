@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from agentsc.intent.codes import PlanCode
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol.reception import Received, Wanted, receive
@@ -56,11 +57,16 @@ class Setup:
     seed: int
 
     @classmethod
-    def of(cls, world: World, *, prior: str, rounds: int, seed: int) -> Setup:
-        """The setup of a world, with plans of the shape that the prior was trained for."""
+    def of(cls, world: World, *, prior: str, rounds: int, seed: int, code: PlanCode | None = None) -> Setup:
+        """The setup of a world, with plans of the shape that the prior was trained for.
+
+        Args:
+            code: how plans cross the air; None for the plain spline.
+        """
         preset = PRIORS.create(prior)
         control_points, horizon_ticks = preset.control_points, preset.horizon_ticks
         spec = PlanSpec(world.bounds, world.v_max, world.dt, horizon_ticks, control_points)
+        spec = spec if code is None else code.spec(spec)
         vehicle = Vehicle(world.radius, world.v_max, spec.horizon_s, control_points)
         return cls(world, spec, vehicle, prior, rounds, seed)
 
@@ -100,12 +106,14 @@ class Beliefs:
     Attributes:
         lane, agent: int64 [n], whom the belief is about. tick: when it was formed.
         samples: float32 [n, K, H + 1, 2], metres, at ticks ``tick`` … ``tick + H``.
+        confidence: int64 [n], code in the token that was heard.
     """
 
     lane: Ints
     agent: Ints
     tick: int
     samples: Floats
+    confidence: Ints
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agentsc.intent.fields import confidence
+from agentsc.intent.fields import confidence, confidence_code
 from agentsc.protocol import Beliefs, SampleReply, SampleRequest, Setup
 from agentsc.protocol.beliefs import Believed
 from agentsc.protocol.choice import STRIDE, ChoosingBlock
+from agentsc.protocol.outlook import Known, Outlook
 from agentsc.protocol.situation import Floats, Ints, PlanningVariant, homotopy
 from agentsc.protocol.space_time import Foresight, foresee
 from envs import keyed
@@ -29,6 +31,7 @@ class PlanningBlock(ChoosingBlock):
     def __init__(self, variant: PlanningVariant, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         self._believed = Believed(self.horizon)
+        self._outlook = Outlook.load() if variant.beliefs == "calibrated" else None
 
     def imagine(self, clock: int) -> SampleRequest | None:
         """Ask for samples of what nearby peers will do, one row per distinct thing heard."""
@@ -54,7 +57,7 @@ class PlanningBlock(ChoosingBlock):
             return None
         self._asked = wanted
         row, peer, used = row[wanted], peer[wanted], used[wanted]
-        self._about = np.stack([self.lane[row], peer], -1)
+        self._of = row, peer
         self._homotopy = self.intents.homotopy[row, peer]
         when = np.full((len(row), 2), 4 * bucket) + np.arange(2)
         spots = plans.take((row, peer, used)).at(when)
@@ -68,11 +71,10 @@ class PlanningBlock(ChoosingBlock):
         keys = keyed.hash_words(
             self.setup.seed, keyed.stream_id("belief"), self._episode[row], peer, self.intents.clock[row, peer]
         )
-        # A sender that is unsure is believed to do more different things.
+        # A sender that is unsure is believed to do more different things: here, or when it leaves its plan.
         sure = confidence(self.intents.confidence[row, peer])
-        return SampleRequest(
-            self.setup.prior, context, keys, self.variant.belief_samples, temperature=1.4 - 0.6 * sure
-        )
+        temperature = 1.4 - 0.6 * sure if self._outlook is None else 1.0
+        return SampleRequest(self.setup.prior, context, keys, self.variant.belief_samples, temperature=temperature)
 
     def _whose_turn(self, tick: int) -> Ints:
         started = self.own.start[:, 1] <= tick
@@ -96,8 +98,11 @@ class PlanningBlock(ChoosingBlock):
             points = self._points(imagined.control)
             points = self._agreeing_first(points)
             since = 4 * (self.now // 4)
+            # Guidance looks at the known plan anyway; the prior says where a peer goes that leaves it.
             self._believed.put(self._keys[self._asked], since, points[:, 0])
-            self.formed.append(Beliefs(self._about[:, 0], self._about[:, 1], since, points))
+            row, peer = self._of
+            samples = points if self._outlook is None else self.foretold(self._outlook, self.known(since), points)
+            self.formed.append(Beliefs(self.lane[row], peer, since, samples, self.intents.confidence[row, peer]))
         due = self.due
         if not len(due):
             return None
@@ -136,6 +141,42 @@ class PlanningBlock(ChoosingBlock):
             self.setup.prior, own, keys, self.variant.samples,
             np.stack(warm, axis=1).astype(np.float32), 3, peers,
         )  # fmt: skip
+
+    def known(self, tick: int) -> Known:
+        """What has been heard of the peers that were asked about, from ``tick`` on."""
+        row, peer = self._of
+        ticks = np.broadcast_to(tick + np.arange(self.horizon + 1), (len(row), self.horizon + 1))
+        path = self.peer_positions(row, peer[:, None], ticks)[:, 0]
+        plans = self.knowledge.plans
+        newest = plans.valid[row, peer, 1].astype(np.int64)
+        left = (plans.start[row, peer, newest] - tick) / self.horizon + 1.0
+        return Known(path, np.clip(left, 0.0, 1.0), self.intents.goal[row, peer], self.setup.vehicle.reach)
+
+    def foretold(self, outlook: Outlook, known: Known, free: Floats) -> Floats:
+        """Calibrated samples [n, K, H + 1, 2] from what is known and the prior's samples, keyed by what was heard."""
+        row, peer = self._of
+        return outlook.foretell(known, free, self.intents.confidence[row, peer], self._keys[self._asked])
+
+    def token(self, rows: Ints) -> dict[str, NDArray[np.integer]]:
+        """See `SituatedBlock.token`; with calibrated beliefs its confidence is the certainty to keep the plan."""
+        fields = super().token(rows)
+        if self._outlook is not None:
+            fields["confidence"] = confidence_code(self._outlook.certainty(self.stance(rows)))
+        return fields
+
+    def stance(self, rows: Ints) -> NDArray[np.float64]:
+        """What the certainty of some rows is regressed on, see `Known.features`."""
+        ticks = np.broadcast_to(self.now + np.arange(self.horizon + 1), (len(rows), self.horizon + 1))
+        path, start = self.executed(rows, ticks), self.own.start[rows, 1].copy()
+        new = self.pending.valid[rows]
+        path[new], start[new] = self.pending.path[rows[new]], self.pending.start[rows[new]]
+        left = np.clip((start - self.now) / self.horizon + 1.0, 0.0, 1.0)
+        peers = np.broadcast_to(np.arange(self.agents), (len(rows), self.agents))
+        spots = self.peer_positions(rows, peers, np.full((len(rows), 1), self.now))[:, :, 0]
+        gap = np.linalg.norm(spots - path[:, :1], axis=-1)
+        gap[np.arange(len(rows)), self.id[rows]] = np.inf
+        known = Known(path, left, self.aim[rows], self.setup.vehicle.reach)
+        return known.features(confidence(self.sureness[rows]).astype(np.float64), self.role[rows], gap.min(1))
 
     def _agreeing_first(self, points: Floats) -> Floats:
         """Samples [n, K, H + 1, 2] in order of how well their turns match the homotopy bits of the token."""

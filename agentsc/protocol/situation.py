@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,9 @@ class PlanningVariant(Variant):
     gain_s: float = Field(0.15, ge=0.0, description="seconds that a new plan must save to be worth proposing")
     foresight_steps: int = Field(14, ge=4, description="steps of the space-time value function")
     consider: int = Field(4, ge=1, description="best samples that are checked exactly, in order of cost")
+    beliefs: Literal["prior", "calibrated"] = Field(
+        "prior", description="of peers: the prior's samples, or calibrated ones that keep known plans for a while"
+    )
 
     @property
     def monitored(self) -> bool:

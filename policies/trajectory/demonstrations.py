@@ -58,18 +58,24 @@ class Problem:
 
     Attributes:
         context: float32 rows. control: float32 [n, P, 2], metres, the expert's plans.
+        goal: float32 [n, 2], metres. yielding: bool [n], the expert gives way.
         obstacles, vehicle: the map and the limits they respect.
     """
 
     context: Context
     control: Floats
+    goal: Floats
+    yielding: NDArray[np.bool_]
     obstacles: Obstacles
     vehicle: Vehicle
 
     def first(self, count: int) -> Problem:
         """The same map with its first ``count`` problems."""
         rows = np.arange(min(count, len(self.context)))
-        return Problem(self.context.take(rows), self.control[rows], self.obstacles, self.vehicle)
+        return Problem(
+            self.context.take(rows), self.control[rows], self.goal[rows], self.yielding[rows], self.obstacles,
+            self.vehicle,
+        )  # fmt: skip
 
 
 def generate(
@@ -150,7 +156,9 @@ def pose(seed: int, index: int, family: str, control_points: int = 12, horizon_t
     context = build(
         obstacles, vehicle, velocity, routes, margin, yielding.astype(np.int64), exploring.astype(np.int64)
     )
-    return Problem(context.take(good), control[good], obstacles, vehicle)
+    return Problem(
+        context.take(good), control[good], goal_points[which[good]], yielding[good], obstacles, vehicle
+    )
 
 
 def smooth(line: Floats, obstacles: Obstacles, clearance: NDArray[np.floating], steps: int = 40) -> Floats:
