@@ -89,6 +89,7 @@ class CourseBlock(IntentBlock):
         self.track = np.repeat(self.own.path[:, 1, :1], world.max_ticks + 2, axis=1)
         self.patience = round(variant.patience_s / world.dt)
         self.renewal = round(variant.renew_s / world.dt)
+        self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
 
     @property
     def negotiating(self) -> Flags:
@@ -196,7 +197,7 @@ class CourseBlock(IntentBlock):
         self.phase[row] = AGREED
         self.digests[row, self.id[row]] = digest(course)
         if (lane, number) not in self.progress:
-            self.progress[lane, number] = Progress(course, self.ids)
+            self.progress[lane, number] = Progress(course, self.ids, self.slack)
             self.progress.pop((lane, number - 2), None)
         self.counters.proposals[lane] += 1
         self.counters.grants_asked[lane] += self.agents - 1
