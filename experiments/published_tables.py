@@ -262,7 +262,7 @@ def surprises() -> str:
     """One kind of surprise at a time."""
     lines = []
     for kind in dict.fromkeys(row["surprise"] for row in rows_of("worlds", scenario="surprise")):
-        for protocol in ("intent", "orca"):
+        for protocol in ("intent", "course", "orca"):
             cell = rows_of("worlds", scenario="surprise", surprise=kind, protocol=protocol)
             names = ("agent_success_rate", "collision_free_rate", "makespan_s")
             lines.append([kind, f"`{protocol}`", success(cell), *(mean(cell, name) for name in names)])
