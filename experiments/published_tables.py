@@ -25,7 +25,7 @@ from agentsc.experiment.views import brief, judged
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PAGES = ("README.md", "docs/findings.md", "docs/priors.md", "docs/threats.md")
+PAGES = ("README.md", "docs/findings.md", "docs/priors.md", "docs/scenes.md", "docs/threats.md")
 STEP_S = 5 / 64
 MESSAGING = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca")
 LONG_CHECK = "rmader:delay_check_s=0.3125"
@@ -246,6 +246,29 @@ def threats() -> str:
     return table(["attack", "tags", "collision-free", "success", "makespan, s"], lines)
 
 
+def worlds() -> str:
+    """Scenarios with narrow places and tasks, by protocol."""
+    lines = []
+    rows = rows_of("worlds", surprise="none")
+    for scenario, protocol in dict.fromkeys((row["scenario"], row["protocol"]) for row in rows):
+        cell = rows_of("worlds", scenario=scenario, protocol=protocol, surprise="none")
+        names = ("collision_free_rate", "makespan_s", "tasks_per_agent_hour", "coverage_value", "formation_error_m")
+        lines.append([f"`{scenario}`", f"`{protocol}`", success(cell), *(mean(cell, name) for name in names)])
+    titles = ["scenario", "protocol", "success", "collision-free", "makespan, s", "tasks per agent and hour"]
+    return table([*titles, "value", "formation error, m"], lines)
+
+
+def surprises() -> str:
+    """One kind of surprise at a time."""
+    lines = []
+    for kind in dict.fromkeys(row["surprise"] for row in rows_of("worlds", scenario="surprise")):
+        for protocol in ("intent", "course", "orca"):
+            cell = rows_of("worlds", scenario="surprise", surprise=kind, protocol=protocol)
+            names = ("agent_success_rate", "collision_free_rate", "makespan_s")
+            lines.append([kind, f"`{protocol}`", success(cell), *(mean(cell, name) for name in names)])
+    return table(["surprise", "protocol", "success", "agents at goal", "collision-free", "makespan, s"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "channel": channel,
     "trouble": trouble,
@@ -260,6 +283,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "bits": bits,
     "price": price,
     "priors": priors,
+    "worlds": worlds,
+    "surprises": surprises,
 }
 
 

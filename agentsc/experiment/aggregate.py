@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentsc.experiment.metrics import DESCRIPTIONS, metrics
+from agentsc.experiment.metrics import DESCRIPTIONS, Metric, metrics, speed_scores, unmeasured
 from agentsc.experiment.statistics import interquartile_mean, stratified
 
 _OF_EPISODES = frozenset(("episode", "status", "reason"))
@@ -30,7 +30,11 @@ def identity(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    score, interval = stratified([[float(row.get("speed_score") or 0.0) for row in rows]], interquartile_mean)
+    scores = speed_scores(rows)
+    iqm: Metric = unmeasured("no lane has a speed score")
+    if scores:
+        score, interval = stratified([scores], interquartile_mean)
+        iqm = {"mean": score, "ci95": interval, "n": len(scores)}
     failed = sum(row["status"] == "failed" for row in rows)
     return {
         **identity(rows[0]),
@@ -38,7 +42,7 @@ def _cell(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "failed": failed,
         "reason": next((row["reason"] for row in rows if row["reason"]), None),
         "metrics": metrics(rows),
-        "speed_score_iqm": {"mean": score, "ci95": interval, "n": len(rows)},
+        "speed_score_iqm": iqm,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from agentsc.catalog import installed
-from agentsc.experiment.metrics import metrics
+from agentsc.experiment.metrics import metrics, speed_scores
 from agentsc.experiment.statistics import interquartile_mean, stratified
 from agentsc.experiment.store import replace_file
 from agentsc.experiment.views import Entry, Table, shown, spanned, text
@@ -54,7 +54,8 @@ def page_text(folders: Sequence[Path], base: Path) -> str:
         "mean of the speed score (longest trip alone at full speed over the makespan, 0 for a failed attempt) with an",
         "interval resampled inside each condition, and bits per agent and second, headers included. A condition is",
         "everything but the protocol (scenario, fleet, link, …). Ranked are protocols on the conditions that most of",
-        "them ran; who ran fewer of these stands below. *Oracle* protocols see what no radio delivers.",
+        "them ran; who ran fewer of these stands below. Where goals change on the way there is no speed score, and the",
+        "mean is over the other conditions. *Oracle* protocols see what no radio delivers.",
         "",
     ]
     for folder in folders:
@@ -93,13 +94,14 @@ def _line(
     """A protocol's line over some conditions; None if it ran none of them."""
     if not conditions:
         return None
-    scores = [[float(row.get("speed_score") or 0.0) for row in rows] for rows in conditions.values()]
+    scores = [speed_scores(rows) for rows in conditions.values()]
+    score = spanned(*stratified(scores, interquartile_mean)) if any(scores) else Entry("–", -1.0)
     rows = [row for mine in conditions.values() for row in mine]
     found = metrics(rows)
     label = f"{name} (oracle)" if _oracle(name) else name
     count = Entry(f"{len(conditions)} of {whole}", len(conditions))
     return [
-        text(label), count, spanned(*stratified(scores, interquartile_mean)), shown(found["success_rate"], n=False),
+        text(label), count, score, shown(found["success_rate"], n=False),
         shown(found["collision_free_rate"], n=False), shown(found["bits_per_agent_s"], n=False), text(len(rows)),
     ]  # fmt: skip
 

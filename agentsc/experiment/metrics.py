@@ -219,6 +219,15 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     return {name: found[name] for name in DESCRIPTIONS}
 
 
+def speed_scores(rows: Sequence[Row]) -> list[float]:
+    """Speed scores to be ranked by: 0 for what failed or could not be run; rows without a score are left out.
+
+    Those are of lanes whose trips have no length, because goals changed on the way.
+    """
+    scores = (0.0 if row.get("status") == "failed" else row.get("speed_score") for row in rows)
+    return [float(score) for score in scores if score is not None]
+
+
 def timing(log: RunLog) -> dict[str, float | None]:
     """Wall-clock facts: not part of the digest, never equal twice."""
     low, high = np.percentile(log.round_ms, [50, 95]) if len(log.round_ms) else (None, None)

@@ -21,6 +21,7 @@ from agentsc.experiment.metrics import (
     metrics,
     radio,
     ratio,
+    speed_scores,
     timing,
 )  # fmt: skip
 from agentsc.experiment.statistics import wilson
@@ -123,6 +124,11 @@ def test_leaving_the_goal_resets_the_arrival() -> None:
     log = straight_log()
     log.positions[:, 6, 0, 0] = 3.0
     assert log.arrival_tick.tolist() == [[7, 8], [7, 8]]
+
+
+def test_what_failed_scores_zero_and_what_has_no_score_is_left_out() -> None:
+    rows = [{"speed_score": 0.5}, {"speed_score": None}, {"status": "failed"}, {"status": "done", "speed_score": 0.0}]
+    assert speed_scores(rows) == [0.5, 0.0, 0.0]
 
 
 def test_ratios_are_of_sums_over_lanes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
+from agentsc.experiment.metrics import speed_scores
 from agentsc.experiment.statistics import performance_profile
 from agentsc.experiment.views import VIEWS, Rendered, Results, View
 from agentsc.experiment.views._style import legend, look, panels, style
@@ -42,6 +43,4 @@ class ProfileView(View):
 
 def scores(results: Results, strata: list[str]) -> list[list[float]]:
     """Speed scores of each stratum; what failed or was never run scores zero."""
-    return [
-        [float(row.get("speed_score") or 0.0) for row in rows] for rows in results.groups(strata).values()
-    ]
+    return [speed_scores(rows) for rows in results.groups(strata).values()]
