@@ -225,7 +225,7 @@ def test_values_that_do_not_fit_are_refused() -> None:
         encode(m, SPEC)
 
 
-@pytest.mark.parametrize(("mask", "kind"), [(0, 0), (0, 4), (PLAN, 0), (INTENT | GRANTS, 0), (16, 0)])
+@pytest.mark.parametrize(("mask", "kind"), [(0, 0), (0, 7), (PLAN, 0), (INTENT | GRANTS, 0), (16, 0)])
 def test_layouts_that_do_not_exist_are_refused(mask: int, kind: int) -> None:
     m = Message.blank(1, SPEC)
     m.sections[:], m.kind[:] = mask, kind
