@@ -123,8 +123,8 @@ def figure(rows: Rows, tokens: Rows, path: Path) -> None:
             if said:
                 top, bottom = by_episode(said, "kept", "tokens")
                 points.append((level / 15, top.sum() / bottom.sum(), bottom.sum()))
-        x, y, n = np.array(points).T
-        axes[2].scatter(x, y, s=6 + 60 * n / n.max(), color=colour, label=group, alpha=0.8, linewidths=0)
+        x, y, n = np.array(points).reshape(-1, 3).T
+        axes[2].scatter(x, y, s=6 + 60 * n / n.max(initial=1.0), color=colour, label=group, alpha=0.8, linewidths=0)
     axes[2].set(title="certainty in the token", xlabel="stated", ylabel="plans kept for half a horizon")
     axes[2].legend(fontsize=8, frameon=False)
     for axis in axes:

@@ -184,7 +184,7 @@ def rates(out: Path, maps: int) -> None:
         groups["open maps" if family in OPEN else "grid maps"].append(examples)
     for scenario, agents in RUNS:
         groups[f"flights, {scenario}"] = [
-            flown(scenario, agents, "erasure:p=0.2", HELD_OUT_SEED + k, 3) for k in range(4)
+            flown(scenario, agents, "erasure:p=0.2", HELD_OUT_SEED + k, 2) for k in range(3)
         ]
     with (out / "rates.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--runs", action="store_true", help="run fleets with each code")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where training writes")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the results")
-    parser.add_argument("--maps", type=int, default=128, help="held-out maps")
+    parser.add_argument("--maps", type=int, default=64, help="held-out maps")
     parser.add_argument("--episodes", type=int, default=EPISODES, help="episodes per cell of the runs")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
