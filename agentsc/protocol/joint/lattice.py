@@ -12,7 +12,7 @@ relative motion is a straight segment no longer than ``step_m``, whose middle is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +27,8 @@ Codes = NDArray[np.int32]
 
 MOST_NODES = 200_000
 """Larger maps get a coarser lattice."""
+MOST_WAYS = 128
+"""Goals of which the ways are kept: agents come back to the same stations."""
 BRISK = 0.9
 """Moves slower than this share of full speed are left out, but for those to the eight neighbours and waiting."""
 SNUG = 0.9995
@@ -76,6 +78,7 @@ class Lattice:
     ticks: int
     step_m: float
     distance: float
+    _ways: dict[bytes, NDArray[np.int16]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, world: World) -> Lattice:
@@ -134,6 +137,14 @@ class Lattice:
 
     def steps_to(self, goal: Floats) -> NDArray[np.int16]:
         """Least number of steps [rows, columns] to a point, over the empty map; `UNREACHED` where there is no way."""
+        key = goal.tobytes()
+        if key not in self._ways:
+            if len(self._ways) >= MOST_WAYS:
+                del self._ways[next(iter(self._ways))]
+            self._ways[key] = self._wave(goal)
+        return self._ways[key]
+
+    def _wave(self, goal: Floats) -> NDArray[np.int16]:
         rows, columns = self.shape
         rim = self.rim
         steps = np.full(self.shape, UNREACHED, np.int16)
