@@ -61,3 +61,12 @@ def test_who_cannot_be_at_full_speed_at_once_still_gets_under_way() -> None:
     assert log.success.all()
     change = np.linalg.norm(np.diff(log.positions, 2, axis=1), axis=-1)[0, : log.finish_tick[0] - 1]
     assert change.max() <= job.world.a_max * job.world.dt**2 * 1.01
+
+
+def test_planners_wait_for_their_time_and_are_where_they_say() -> None:
+    config = {"scenario": {"name": "rmader-circle", "agents": 4, "v_max": 5.0}, "device": "cpu", "seed": 4}
+    job = prepare(resolve(None, config))
+    log = run_lanes(job.config, job.world)
+    first = (np.abs(np.diff(log.positions[0], axis=0)).max(-1) > 0).argmax(0)
+    assert (first >= job.world.release).all() and (first <= job.world.release + 6).all()
+    assert log.success.all()
