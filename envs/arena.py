@@ -55,6 +55,7 @@ class Arena:
     | dynamics ``single`` | a command is a velocity, m/s; the limits apply to speed and its change |
     | dynamics ``double`` | a command is an acceleration, m/s², which acts at the start of the tick |
     | motion in a tick | straight, at the new velocity |
+    | before its time | an agent rests, whatever is commanded (``world.start_delay_s``) |
     | contact | recorded, never resolved: agents pass through each other and through obstacles |
     | not joined yet | rests at its start, whatever its command |
     | late boxes | count as obstacles from the tick on in which they turn solid, never on top of an agent |
@@ -75,6 +76,7 @@ class Arena:
         self.velocity: Float = np.zeros_like(self.position)
         self.tick = 0
         self.story = Story(world)
+        self._all_released = int(world.release.max(initial=0))
         self._first, self._second = np.triu_indices(world.agents, 1)
         self._walled = len(world.obstacles.boxes) > 0 or world.obstacles.bounds is not None
         self._distance = self._signed_distance(self.position)
@@ -128,6 +130,8 @@ class Arena:
             velocity = _limit(command, world.v_max)
             if world.a_max < np.inf:
                 velocity = self.velocity + _limit(velocity - self.velocity, world.a_max * world.dt)
+        if self.tick < self._all_released:
+            velocity = np.where((world.release > self.tick)[:, None], np.float32(0), velocity)
         before, travel = self.position, velocity * np.float32(world.dt)
         if not self.story.joined.all():
             velocity = np.where(self.story.joined[..., None], velocity, np.float32(0))

@@ -60,6 +60,9 @@ class Facts(BaseModel):
     via: list[list[list[float] | None]] | None = Field(
         description="each agent's points to pass in order before its goal; null for none"
     )
+    start_delay_s: list[float] | None = Field(
+        None, description="seconds that each agent rests at its start before it may move; null or left out for none"
+    )
     flow: bool = Field(description="whether the scenario gives the map a motion pattern")
     adherence: bool = Field(description="whether it measures how far that is followed")
 
@@ -75,6 +78,17 @@ class Facts(BaseModel):
         if via.shape[::2] != (agents, 2):
             raise ConfigError(f"scene.agentsc.via must be points [agent, K, 2], got shape {via.shape} ({path})")
         return via
+
+    def delays(self, agents: int, path: str | Path) -> NDArray[np.float32] | None:
+        """``start_delay_s`` of the first agents, float32 [agent]."""
+        if self.start_delay_s is None:
+            return None
+        delays = np.array(self.start_delay_s[:agents], np.float32)
+        if len(delays) != agents or not (np.isfinite(delays) & (delays >= 0)).all():
+            raise ConfigError(
+                f"scene.agentsc.start_delay_s must be {agents} finite seconds, none negative, got {delays} ({path})"
+            )
+        return delays
 
 
 def facts_of(scene: Scene, path: str | Path) -> Facts | None:
@@ -140,9 +154,12 @@ def freeze_lane(world: World, lane: int, scenario: Mapping[str, Any], seed: int)
         bounds=None if world.obstacles.bounds is None else list(world.obstacles.bounds),
         cutoff=world.obstacles.cutoff,
         via=via,
+        start_delay_s=None if world.start_delay_s is None else world.start_delay_s.astype(float).tolist(),
         flow=world.flow is not None,
         adherence=world.adherence is not None,
     )
+    # A fact that came later is left out where there is nothing to say, so that old scenes keep their hashes.
+    said = facts.model_dump(mode="json", exclude={"start_delay_s"} if facts.start_delay_s is None else None)
     return Scene(
         starts=world.starts[lane],
         goals=world.goals[lane],
@@ -152,7 +169,7 @@ def freeze_lane(world: World, lane: int, scenario: Mapping[str, Any], seed: int)
         family=str(scenario["name"]).replace("-", "_"),
         trial=episode,
         generation_seed=seed,
-        facts=facts.model_dump(mode="json"),
+        facts=said,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ class World:
         via: float32 [lane, agent, K, 2], points to pass in order before the goal; NaN rows are none.
         adherence: share of a lane's motion that follows the pattern: positions [T+1, agent, 2] to
             float [agent] in [0, 1].
+        start_delay_s: float32 [agent], seconds that each agent rests at its start before it may move, in every lane;
+            None for nobody. Until then it listens and speaks like the others; who joins late (``events``) does neither.
         notes: provenance, one line.
         queue: goals that follow each other; ``goals`` are then the first ones. sites: places to cover.
         shape: a formation to keep. events: what happens on the way. None for none of it.
@@ -64,6 +67,7 @@ class World:
     flow: Callable[[Float], Float] | None = None
     via: Float | None = None
     adherence: Callable[[Float], Float] | None = None
+    start_delay_s: Float | None = None
     notes: str = ""
     queue: GoalQueue | None = None
     sites: Sites | None = None
@@ -76,6 +80,9 @@ class World:
             raise ValueError(
                 f"starts {self.starts.shape} and goals {self.goals.shape} must both be [{lanes}, agents, 2]"
             )
+        delay = np.zeros(self.agents) if self.start_delay_s is None else self.start_delay_s
+        if delay.shape != (self.agents,) or not ((delay >= 0) & np.isfinite(delay)).all():
+            raise ConfigError(f"world.start_delay_s must be {self.agents} finite seconds, none negative, got {delay}")
         for part in (self.queue, self.sites, self.shape, self.events):
             if part is not None:
                 part.check(*self.starts.shape[:2])
@@ -116,6 +123,14 @@ class World:
     def agents(self) -> int:
         """Number of agents in each lane."""
         return int(self.starts.shape[1])
+
+    @cached_property
+    def release(self) -> NDArray[np.int64]:
+        """int64 [agent]: the first tick in which each agent may move."""
+        if self.start_delay_s is None:
+            return np.zeros(self.agents, np.int64)
+        # A whole number of ticks must not be rounded up for its last floating-point digit.
+        return np.ceil(self.start_delay_s.astype(np.float64) / self.dt - 1e-4).astype(np.int64)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -72,6 +72,11 @@ class CentralBlock(Block):
                 f"scenario.a_max must be unlimited with protocol central-search, got {world.a_max} m/s² "
                 "(its paths have corners: use dynamics=single without a_max)"
             )
+        if world.release.any():
+            raise ConfigError(
+                "world.start_delay_s must be none with protocol central-search, got "
+                f"{world.release.max()} ticks (its search starts everybody at once)"
+            )
         lattice = Lattice.of(world)
         stream = keyed.stream_id("central-search")
         self.paths: list[Floats] = [

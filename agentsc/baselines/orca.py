@@ -153,7 +153,7 @@ class OrcaBlock(Block):
         chosen[~self.alive[lane, agent]] = 0.0
         change = _shortened(chosen - now, world.a_max * world.dt)
         self.here, self.moving = position.copy(), np.zeros_like(velocity)
-        self.moving[lane, agent] = now + change
+        self.moving[lane, agent] = (now + change) * (world.release[self.ids[agent]] <= tick)[:, None]
         self.here += self.moving * np.float32(world.dt)
         if world.dynamics == "double":
             return np.asarray((self.moving - velocity) / np.float32(world.dt), np.float32)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from agentsc.intent.crc import crc
 from agentsc.intent.fields import (
+    AUCTION,
+    AWARD_BITS,
     BASE,
     COUNT_BITS,
     GRANT_BITS,
@@ -29,12 +31,14 @@ from agentsc.intent.fields import (
     LATTICE_BITS,
     MAX_GRANTS,
     PLAN,
+    RECORD_BITS,
     STATE,
     STATUS,
     STATUS_FIELDS,
     T0_BITS,
     TRAJECTORY_FIELDS,
     WAYPOINT_KINDS,
+    WORD_BITS,
 )
 from agentsc.intent.plan import Hint, PlanSpec
 
@@ -45,6 +49,8 @@ Rows = NDArray[np.integer] | NDArray[np.bool_] | slice
 BASE_BITS = sum(bits for _, bits in BASE)
 _WAYPOINTS_AT = (BASE_BITS + KIND_BITS + sum(bits for _, bits in TRAJECTORY_FIELDS)) // 8
 """Way-points start on a whole byte."""
+_COUNTS_AT = (BASE_BITS + KIND_BITS) // 8
+"""So do the two counts of an AUCTION, and what they count."""
 
 
 @dataclass
@@ -69,6 +75,8 @@ class Message:
         lag: int32 [K], of a RENEW: ticks from when it was first said until ``done``.
         waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY
             or an OPTIMISED.
+        award_count, word_count: int32 [K]; awards: int32 [K, S, 3], site, winner and bid; words: int32 [K, N, 3],
+            agent, whether it was heard itself, and number of its newest packet, of an AUCTION.
     """
 
     sections: NDArray[np.uint8]
@@ -103,10 +111,16 @@ class Message:
     waypoint_t0: Ints
     waypoint_count: Ints
     waypoints: NDArray[np.float32]
+    award_count: Ints
+    word_count: Ints
+    awards: Ints
+    words: Ints
 
     @classmethod
-    def blank(cls, count: int, spec: PlanSpec, grants: int = 0, waypoints: int = 0) -> Message:
-        """``count`` packets of zeros with room for so many grants and way-points each."""
+    def blank(
+        cls, count: int, spec: PlanSpec, grants: int = 0, waypoints: int = 0, awards: int = 0, words: int = 0
+    ) -> Message:
+        """``count`` packets of zeros with room for so many grants, way-points, awards and words each."""
         wide = {"plan": spec.columns, "position": 2, "velocity": 2}
         wide |= dict.fromkeys(("grant_peer", "grant_seq", "grant_verdict"), grants)
         arrays: dict[str, NDArray] = {}
@@ -114,6 +128,8 @@ class Message:
             shape = (count, wide[field.name]) if field.name in wide else (count,)
             arrays[field.name] = np.zeros(shape, np.uint8 if field.name in ("sections", "kind") else np.int32)
         arrays["waypoints"] = np.zeros((count, waypoints, 2), np.float32)
+        arrays["awards"] = np.zeros((count, awards, 3), np.int32)
+        arrays["words"] = np.zeros((count, words, 3), np.int32)
         return cls(**arrays)
 
     def __len__(self) -> int:
@@ -186,14 +202,14 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
     # Widths first, so that the result has room for the longest packet that may be good.
     groups = [g for g in _groups(np.where(ok, sections, 0), np.where(ok, kind, 0)) if _legal(g[0], g[1])]
     found: list[tuple[Rows, int, int, Bytes, Ints | None]] = []
-    grants = waypoints = 0
+    room = {"grants": 0, "waypoints": 0, "awards": 0, "words": 0}
     for mask, kind_, index in groups:
         rows = np.arange(count)[index]
         rows = rows[ok[rows]]
         width = _crc_width(mask)
         part = clean[rows]
         entries = _entries(part, mask, kind_, spec)
-        payload = _fixed_bits(mask, kind_, spec) + entries * (GRANT_BITS if mask else 64)
+        payload = _fixed_bits(mask, kind_, spec) + entries * _entry_bits(mask, kind_)
         shapes = _shapes(part, payload, mask, spec)
         if shapes is not None:
             payload = payload + shapes[1]
@@ -202,11 +218,14 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
         rows, part, entries = rows[good], part[good], entries[good]
         if len(rows) == 0:
             continue
-        most = int(entries.max())
-        grants, waypoints = (max(grants, most), waypoints) if mask else (grants, max(waypoints, most))
+        if mask == 0 and kind_ == AUCTION:
+            counts = {"awards": part[:, _COUNTS_AT], "words": part[:, _COUNTS_AT + 1]}
+        else:
+            counts = {"grants" if mask else "waypoints": entries}
+        room |= {name: max(room[name], int(count.max())) for name, count in counts.items()}
         plan = None if shapes is None else shapes[0][good]
         found.append((slice(None) if len(rows) == count else rows, mask, kind_, part, plan))
-    message = Message.blank(count, spec, grants, waypoints)
+    message = Message.blank(count, spec, **room)
     ok[:] = False
     for index, mask, kind_, part, plan in found:
         ok[index] = True
@@ -281,8 +300,16 @@ def _shapes(part: Bytes, at: NDArray[np.int64], mask: int, spec: PlanSpec) -> tu
     return spec.read_shapes(part, at, start, hint)
 
 
+def _entry_bits(mask: int, kind: int) -> int:
+    """Width of what a packet of this layout repeats."""
+    return GRANT_BITS if mask else RECORD_BITS if kind == AUCTION else 64
+
+
 def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.int64]:
-    """Number of grants or way-points that each packet claims to hold."""
+    """Number of grants, way-points or records that each packet claims to hold."""
+    if mask == 0 and kind == AUCTION:
+        # Two bytes and the checksum that follows: a packet too short for them is shorter than its contents say.
+        return part[:, _COUNTS_AT].astype(np.int64) + part[:, _COUNTS_AT + 1]
     width = COUNT_BITS if mask & GRANTS else 8
     if not mask & GRANTS and not (mask == 0 and kind in WAYPOINT_KINDS):
         return np.zeros(len(part), np.int64)
@@ -344,6 +371,11 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
         raw = np.ascontiguousarray(points, ">f4").view(np.uint8).reshape(len(part), 8 * most)
         data = np.concatenate([data[:, :_WAYPOINTS_AT], raw], axis=1)
         payload += 64 * part.waypoint_count
+    if mask == 0 and kind == AUCTION:
+        records = _records(part)
+        raw = np.ascontiguousarray(records, ">u4").view(np.uint8).reshape(len(part), -1, 4)[:, :, 1:]
+        data = np.concatenate([data[:, : _COUNTS_AT + 2], raw.reshape(len(part), -1)], axis=1)
+        payload += RECORD_BITS * (part.award_count + part.word_count)
     return data, payload
 
 
@@ -359,6 +391,27 @@ def _column(part: Message, name: str) -> NDArray[np.integer]:
         return getattr(part, name[:-2])[:, int(name[-1] == "y")]
     column: NDArray[np.integer] = getattr(part, name)
     return column
+
+
+def _records(part: Message) -> NDArray[np.uint32]:
+    """Records of AUCTION packets [K, most], awards first, zeros behind them."""
+    total = part.award_count + part.word_count
+    index = np.arange(int(total.max(initial=0)))
+    found = np.zeros((len(part), len(index)), np.uint32)
+    for name, counts, begin, widths in (
+        ("awards", part.award_count, np.zeros_like(total), AWARD_BITS),
+        ("words", part.word_count, part.award_count, WORD_BITS),
+    ):
+        values = getattr(part, name)
+        if counts.max(initial=0) > values.shape[1]:
+            raise ValueError(f"{name} must be at most {values.shape[1]}, got {counts.max()}")
+        row, entry = np.nonzero(np.arange(values.shape[1]) < counts[:, None])
+        chosen = values[row, entry]
+        if ((chosen < 0) | (chosen >= (1 << np.array(widths)))).any():
+            raise ValueError(f"{name} must fit {widths} bits")
+        first, second, third = chosen.astype(np.uint32).T
+        found[row, begin[row] + entry] = (first << np.uint32(16)) | (second << np.uint32(widths[2])) | third
+    return found
 
 
 def _grant_words(part: Message, most: int) -> NDArray[np.int64]:
@@ -407,6 +460,20 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
         points = raw.view(">f4").astype(np.float32).reshape(len(part), -1, 2)
         present = np.arange(points.shape[1]) < values[names.index("waypoint_count")][:, None]
         message.waypoints[index, : points.shape[1]] = np.where(present[..., None], points, np.float32(0.0))
+    if mask == 0 and kind == AUCTION:
+        _decode_records(message, np.arange(len(message))[index], part)
+
+
+def _decode_records(message: Message, rows: NDArray[np.int64], part: Bytes) -> None:
+    """The awards and words of AUCTION packets; ``part`` holds them whole."""
+    begin = _COUNTS_AT + 2
+    for name, first, widths in (("awards", 0, AWARD_BITS), ("words", message.award_count[rows], WORD_BITS)):
+        values, counts = getattr(message, name), getattr(message, name[:-1] + "_count")[rows]
+        row, entry = np.nonzero(np.arange(values.shape[1]) < counts[:, None])
+        at = begin + 3 * (np.broadcast_to(first, len(rows))[row] + entry)
+        number = (part[row, at].astype(np.int64) << 16) | (part[row, at + 1].astype(np.int64) << 8) | part[row, at + 2]
+        low = number & ((1 << widths[2]) - 1)
+        values[rows[row], entry] = np.stack([number >> 16, (number & 0xFFFF) >> widths[2], low], -1)
 
 
 def _signed(value: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

@@ -18,7 +18,10 @@ follows from its contents, comes between GRANTS and CRC.
 A mask of zero is followed by a 4-bit kind: STATE, TRAJECTORY and OPTIMISED, the baselines' packets (an OPTIMISED
 packet is a TRAJECTORY that its sender does not follow yet, and may never), and AGREE, RENEW and PROGRESS, which speak
 of a course (`agentsc.protocol.joint.order`): where a peer wants to go and what it has worked out from everybody's
-wishes; the same, with how far it goes along the course before; and how far along a course it is.
+wishes; the same, with how far it goes along the course before; and how far along a course it is. An AUCTION
+packet is the market's: its sender's whole table, two counts of 8 bits, then 24 bits for each site that somebody has won
+(site, winner, bid), and 24 for each agent that the sender has word of (agent, whether from itself, number of its newest
+packet).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW = 1, 2, 3, 4, 5, 6
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION = 1, 2, 3, 4, 5, 6, 7
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
@@ -80,6 +83,7 @@ AGREE_FIELDS = (
 )
 PROGRESS_FIELDS = (Field("course", 8), Field("steps", 12), Field("done", 16))
 RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
+AUCTION_FIELDS = (Field("award_count", 8), Field("word_count", 8))
 KIND_FIELDS = {
     STATE: STATE_FIELDS,
     TRAJECTORY: TRAJECTORY_FIELDS,
@@ -87,18 +91,30 @@ KIND_FIELDS = {
     AGREE: AGREE_FIELDS,
     PROGRESS: PROGRESS_FIELDS,
     RENEW: RENEW_FIELDS,
+    AUCTION: AUCTION_FIELDS,
 }
 """What follows the kind of a packet with an empty mask."""
+AWARD_BITS = (8, 8, 8)
+"""Site, winner, bid."""
+WORD_BITS = (8, 1, 15)
+"""Agent, whether it was heard itself, number of its newest packet."""
+RECORD_BITS = 24
 
 MAX_AGENTS = 1 << 8
 MAX_ROUNDS = 1 << 16
 """A packet's round counter has sixteen bits; an episode must not outlive it."""
 MAX_GRANTS = (1 << COUNT_BITS) - 1
 MAX_WAYPOINTS = (1 << 8) - 1
+MAX_RECORDS = (1 << 8) - 1
+"""Of either sort in an AUCTION packet."""
+DONE = 255
+"""A bid that nobody can raise: the site needs no one any more."""
+MAX_BID = DONE - 1
 
 _GOAL_CELLS = 1 << 8
 _MARGIN_UNIT = 1.0 / 32.0
 _CONFIDENCE_TOP = 15.0
+_BIDS_PER_OCTAVE = 16
 
 Codes = NDArray[np.int32]
 Bounds = tuple[float, float, float, float]
@@ -150,6 +166,28 @@ def confidence_code(confidence: ArrayLike) -> Codes:
 def confidence(code: ArrayLike) -> NDArray[np.float32]:
     """Confidence in [0, 1] that codes stand for."""
     return (np.asarray(code, np.float64) / _CONFIDENCE_TOP).astype(np.float32)
+
+
+def bid_code(value: ArrayLike, top: float) -> Codes:
+    """The greatest bid that is worth no more than a value: top · 2^−(254 − code) / 16.
+
+    Rounding is monotone, so diminishing values give diminishing bids, and a bid is at most 4.4 % under its value.
+
+    Args:
+        value: of a site to a bidder. top: the greatest value that anybody can have for a site.
+
+    Returns:
+        int32, 1 … 254; 0 (no bid) for less than 2^−15.8 of ``top``, and for nothing.
+    """
+    share = np.maximum(np.asarray(value, np.float64), 0.0) / top
+    code = np.floor(MAX_BID + _BIDS_PER_OCTAVE * np.log2(np.maximum(share, 1e-9)) + 1e-5)
+    return np.clip(code, 0, MAX_BID).astype(np.int32)
+
+
+def bid_value(code: ArrayLike, top: float) -> NDArray[np.float32]:
+    """What bids stand for; 0 for no bid."""
+    code = np.asarray(code, np.float64)
+    return np.where(code > 0, top * np.exp2((code - MAX_BID) / _BIDS_PER_OCTAVE), 0.0).astype(np.float32)
 
 
 def unwrap(low: ArrayLike, now: ArrayLike, bits: int = 8) -> NDArray[np.int64]:

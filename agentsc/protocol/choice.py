@@ -16,9 +16,14 @@ from agentsc.protocol.grants import clear_of_peers
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.situation import Flags, Floats, Ints, SituatedBlock
 from envs.geometry import segment_clearance
+from policies.trajectory.pacing import paced
 
 WALL_S = 60.0
 """Seconds charged to samples that scrape along a wall, so that they come last."""
+PACE = 0.8
+"""Share of the acceleration limit that plans are made for; the rest is for their rounding to whole codes."""
+GAIN_RADII = 2.0
+"""A plan that saves the time in which so many radii are travelled at full speed is always worth proposing."""
 STRIDE = 2
 """Ticks between the way-points that guidance looks at (the core uses the same)."""
 
@@ -43,9 +48,11 @@ class ChoosingBlock(SituatedBlock):
         everyone = np.arange(len(due))
         ticks = self._start[:, None] + np.arange(self.horizon + 1)
         keep = self.executed(due, ticks)
-        bar = self._score(everyone, keep[:, None])[:, 0] - self.variant.gain_s
+        # Where agents are fast for their size, the least gain must not be as long as the way to the goal.
+        gain_s = min(self.variant.gain_s, GAIN_RADII * self.setup.world.radius / self.setup.world.v_max)
+        bar = self._score(everyone, keep[:, None])[:, 0] - gain_s
         # Foresight's way as it is joins the samples: in a narrow place the prior may have nothing that fits.
-        control = np.concatenate([sampled.control, self._way[:, None]], axis=1)
+        control = self._drivable(np.concatenate([sampled.control, self._way[:, None]], axis=1))
         rough = self._points(control)
         total = self._score(everyone, rough)
         # What scrapes along a wall is not worth an exact check.
@@ -63,6 +70,7 @@ class ChoosingBlock(SituatedBlock):
         left = np.flatnonzero(~found & (total.min(1) - WALL_S < bar))
         if len(left):
             cut = np.concatenate([shortened(best[left], k) for k in (8, 6, 4, 3)], axis=1)
+            cut = self._drivable(cut, left)
             again = self._score(left, self._points(cut))
             again = np.where(again < bar[left, None], again + 0.5 * WALL_S, np.inf)
             more = np.concatenate([best[left, 1:], cut], axis=1)
@@ -81,6 +89,18 @@ class ChoosingBlock(SituatedBlock):
         self.aim[due] = np.where(self._yields[:, None], keep[:, -1], self.goal[due])
         self.aim[due[new]] = np.where(self._yields[new, None], path[new, -1], self.goal[due[new]])
         return new, codes[new], table
+
+    def _drivable(self, control: Floats, rows: Ints | slice = slice(None)) -> Floats:
+        """Candidates [n, candidate, P, 2] of ``rows`` (of ``due``) as a vehicle can drive them, where it is limited.
+
+        The prior's plans are at full speed from the start; with an acceleration limit nobody is.
+        """
+        world, spec = self.setup.world, self.setup.spec
+        if not np.isfinite(world.a_max):
+            return control
+        spots = self.executed(self.due[rows], self._start[rows, None] + np.array([-1, 0]))
+        velocity = (spots[:, 1] - spots[:, 0]) / np.float32(world.dt)
+        return paced(control, velocity, spec.horizon_s, world.v_max, PACE * world.a_max)
 
     def _first_feasible(
         self, rows: Ints, control: Floats, total: Floats, bar: Floats, codes: NDArray[np.int32], path: Floats

@@ -101,6 +101,7 @@ class SituatedBlock(Block):
         self.pending = PlanTable.resting(start, self.horizon, valid=False)
         self.knowledge = Knowledge.of_roster(world.starts[self.lane], self.horizon)
         self.intents = Intents.unknown(world.starts[self.lane])
+        self.may_move = world.release[self.id]
         self.lead = np.ones(rows, np.int64)
         self.retry = np.zeros(rows, np.int64)
         self.role = np.zeros(rows, np.int64)
@@ -190,6 +191,10 @@ class SituatedBlock(Block):
     def advance(self, tick: int) -> None:
         """Plans that have started replace the ones before them, own and peers' alike."""
         self.now = tick
+        # Who may not move yet has a rest that always begins next: nothing is planned beyond it before its time.
+        waits = self.may_move > tick
+        self.own.start[waits, 1] = tick + 1
+        self.retry[self.may_move == tick] = tick
         self.own.valid[:, 0] = self.own.start[:, 1] > tick
         self.knowledge.advance(tick)
 

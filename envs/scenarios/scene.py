@@ -94,6 +94,7 @@ class SceneFile(Scenario):
             flow=motion.flow,
             via=via,
             adherence=motion.adherence,
+            start_delay_s=facts.delays(agents, path),
             notes=f"scene {scene.family} {scene.trial}, generation seed {scene.generation_seed}",
         )
 
@@ -143,6 +144,7 @@ class SceneFile(Scenario):
             bounds=list(scene.bounds),
             cutoff=1.0,
             via=None,
+            start_delay_s=None,
             flow=motion.flow is not None,
             adherence=motion.adherence is not None,
         )

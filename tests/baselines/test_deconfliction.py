@@ -77,7 +77,7 @@ def kinds(packets: Packets, of: DeconflictingBlock) -> list[int]:
 
 def published(to: Any, clock: int, ready: int = 1) -> tuple[Packets, int]:
     """Agent 1's commitment to drift ``to``, as MADER publishes it, and the round of that."""
-    peer = block("mader", range(1, 2))
+    peer = block("mader", range(1, 2), check_rounds=1)
     go(peer, clock)
     decide(peer, clock, to, ready)
     for later in range(clock + 1, clock + ready + 1):
@@ -91,7 +91,7 @@ def published(to: Any, clock: int, ready: int = 1) -> tuple[Packets, int]:
 
 
 def test_mader_commits_after_check_and_recheck() -> None:
-    me = block("mader", range(0, 1))
+    me = block("mader", range(0, 1), check_rounds=1)
     go(me, 0)
     decide(me, 0, ACROSS, ready=2)
     assert [len(go(me, clock).lane) for clock in (1, 2)] == [0, 0] and me.pending.valid[0]
@@ -108,7 +108,7 @@ def test_mader_commits_after_check_and_recheck() -> None:
 )  # fmt: skip
 def test_what_arrives_decides_what_mader_does(arrives: int, to: Any, commits: bool) -> None:
     packets = published(to, 4)
-    me = block("mader", range(0, 1))
+    me = block("mader", range(0, 1), check_rounds=1)
     go(me, 10)
     decide(me, 10, ACROSS)  # ready in round 11, checked until round 12
     for clock in (11, 12, 13):
@@ -117,9 +117,21 @@ def test_what_arrives_decides_what_mader_does(arrives: int, to: Any, commits: bo
     assert commits or me.retry[0] == me.tick(12 if arrives == 12 else 11) + 1
 
 
+@pytest.mark.parametrize(("to", "commits"), [(ACROSS, False), (FAR, True)], ids=["crossing", "clear"])
+def test_a_check_of_no_time_sees_what_came_while_optimising_and_commits_at_once(to: Any, commits: bool) -> None:
+    packets = published(to, 4)
+    me = block("mader", range(0, 1))
+    go(me, 10)
+    decide(me, 10, ACROSS, ready=2)
+    go(me, 11)
+    assert me.pending.valid[0]
+    go(me, 12, packets)
+    assert me.counters.commits.tolist() == [int(commits)] and not me.pending.valid[0]
+
+
 def test_a_repeated_trajectory_is_no_news() -> None:
     packets = published(FAR, 4)
-    me = block("mader", range(0, 1))
+    me = block("mader", range(0, 1), check_rounds=1)
     go(me, 8, packets)
     decide(me, 10, ACROSS)
     go(me, 11)
@@ -226,6 +238,6 @@ def test_what_is_measured_and_what_is_not(name: str) -> None:
     assert (log.proposals >= log.commits).all() and (log.commits > 4).all()
     np.testing.assert_array_equal(log.bits, log.packets * BITS)
     found = metrics(lane_rows(log))
-    span = {"mader": 1, "rmader": 4}[name]
+    span = {"mader": 0, "rmader": 4}[name]
     assert span + 1 <= found["rounds_per_commit"]["mean"] <= span + ROUNDS
     assert found["grant_ratio"]["mean"] is None and "grants" in found["grant_ratio"]["reason"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from envs import keyed
 from envs.arena import Arena
+from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from envs.world import World
 
@@ -228,3 +229,21 @@ def test_world_checks_its_shapes_and_selects_lanes() -> None:
     np.testing.assert_allclose(world.bounds, (-1.2, -0.2, 23.2, 24.2), atol=1e-5)
     with pytest.raises(ValueError, match="must both be"):
         replace(world, goals=starts[:2])
+
+
+def test_nobody_moves_before_its_time() -> None:
+    start = [[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]
+    world = make_world(start, dt=0.1, start_delay_s=np.float32([0.0, 0.3, 0.25]))
+    assert world.release.tolist() == [0, 3, 3]
+    arena = Arena(world)
+    for tick in range(5):
+        arena.step(np.full((1, 3, 2), 0.1))
+        moved = np.abs(arena.position[0] - np.float32(start)).max(-1) > 0
+        assert moved.tolist() == [True, tick >= 3, tick >= 3] and (arena.velocity[0].any(-1) == moved).all()
+    assert world.select([0]).release.tolist() == [0, 3, 3]
+
+
+@pytest.mark.parametrize("delay", [[0.0, 1.0], [0.0, -0.1, 0.0], [INF, 0.0, 0.0]])
+def test_delays_that_cannot_be_are_refused(delay: list[float]) -> None:
+    with pytest.raises(ConfigError, match="start_delay_s must be 3 finite seconds"):
+        make_world([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]], start_delay_s=np.float32(delay))

@@ -52,7 +52,7 @@ def test_files_on_disk_are_the_registry():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(envs.scenarios.__path__)}
     assert {name for name in files if not name.startswith("-")} == set(NAMES)
     grids = {"corridor", "formation", "intersection", "lifelong-warehouse", "movingai", "surprise", "warehouse"}
-    assert set(NAMES) == {*UNIT, *grids, "scene"}
+    assert set(NAMES) == {*UNIT, *grids, "rmader-circle", "scene"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +91,7 @@ def test_seed_and_episode_key_what_is_drawn(name):
     scenario = SCENARIOS.create(name)
     first, again, seed, episode = (scenario.build(s, [e]) for s, e in ((1, 0), (1, 0), (2, 0), (1, 1)))
     assert np.array_equal(first.starts, again.starts) and np.array_equal(first.goals, again.goals)
-    fixed = name in ("circle", "scene")
+    fixed = name in ("circle", "rmader-circle", "scene")
     assert np.array_equal(first.starts, seed.starts) == np.array_equal(first.starts, episode.starts) == fixed
 
 
@@ -116,7 +116,7 @@ def test_dynamics_and_limits_are_passed_on(name):
     free = SCENARIOS.create(name).build(0, [0])
     double = SCENARIOS.create(name, dynamics="double").build(0, [0])
     limited = SCENARIOS.create(name, a_max=0.3).build(0, [0])
-    assert (free.dynamics, free.a_max) == ("single", np.inf)
+    assert (free.dynamics, free.a_max) == ("single", 20.0 if name == "rmader-circle" else np.inf)
     assert (double.dynamics, double.a_max) == ("double", pytest.approx(2 * double.v_max))
     assert (limited.dynamics, limited.a_max) == ("single", 0.3)
     Arena(double).step(np.ones_like(double.starts))
@@ -155,6 +155,18 @@ def test_every_scenario_describes_its_parameters():
 
 
 # --------------------------------------------------------------------------------- the unit world
+
+
+def test_rmaders_circle_is_the_published_one():
+    world = SCENARIOS.create("rmader-circle").build(0, [0, 5])
+    assert world.agents == 10 and world.radius == 0.125 and world.goal_tolerance == 0.15
+    assert (world.v_max, world.a_max, world.max_ticks * world.dt) == (10.0, 20.0, pytest.approx(40.0))
+    np.testing.assert_allclose(np.linalg.norm(world.starts, axis=-1), 10.0, rtol=1e-6)
+    np.testing.assert_array_equal(world.goals, -world.starts)
+    np.testing.assert_allclose(world.start_delay_s, 0.25 * np.arange(10))
+    assert SCENARIOS.create("rmader-circle", stagger_s=0).build(0, [0]).start_delay_s is None
+    with pytest.raises(ConfigError, match="max_ticks|agents"):
+        SCENARIOS.create("rmader-circle", agents=101)
 
 
 @pytest.mark.parametrize("name", UNIT)

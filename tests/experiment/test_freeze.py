@@ -54,6 +54,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("orca", {"name": "warehouse", "agents": 3, "keep_right": True, "radius": 0.25}),
         ("intent", {"name": "weave", "agents": 3}),
         ("intent", {"name": "highways", "agents": 2}),
+        ("orca", {"name": "rmader-circle", "agents": 3}),
     ],
     ids=lambda value: value if isinstance(value, str) else value["name"],
 )  # fmt: skip
@@ -116,7 +117,7 @@ def test_every_number_of_a_world_survives(name: str, tmp_path: Path) -> None:
 def test_a_frozen_scene_keeps_all_that_a_world_has() -> None:
     known = {
         *("name", "obstacles", "radius", "v_max", "a_max", "dt", "dynamics", "goal_tolerance", "separation"),
-        *("max_ticks", "cell", "starts", "goals", "episodes", "flow", "via", "adherence", "notes"),
+        *("max_ticks", "cell", "starts", "goals", "episodes", "flow", "via", "adherence", "notes", "start_delay_s"),
         *MORE.values(),  # refused
     }
     new = {field.name for field in dataclasses.fields(World)} ^ known

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agentsc.intent.codec import Message, decode, encode, pack, unpack
 from agentsc.intent.fields import (
     AGREE,
+    AUCTION,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
@@ -36,7 +37,7 @@ def messages(
 ) -> Message:
     """Random packets of these (mask, kind) with every field anywhere in its range."""
     most, points = 5, 4
-    m = Message.blank(count, spec, most, points)
+    m = Message.blank(count, spec, most, points, awards=3, words=6)
     m.sections[:], m.kind[:] = np.array(kinds, np.uint8)[rng.integers(0, len(kinds), count)].T
     m.id[:] = rng.integers(0, 256, count)
     status = (m.sections & STATUS) != 0
@@ -67,6 +68,11 @@ def messages(
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory
     there = (np.arange(points) < m.waypoint_count[:, None])[..., None]
     m.waypoints[:] = np.where(there, rng.normal(0, 50, (count, points, 2)), 0.0)
+    auction = (m.sections == 0) & (m.kind == AUCTION)
+    m.award_count[:], m.word_count[:] = (rng.integers(0, most + 1, count) * auction for most in (3, 6))
+    for records, number, bits in ((m.awards, m.award_count, (8, 8, 8)), (m.words, m.word_count, (8, 1, 15))):
+        present = np.arange(records.shape[1]) < number[:, None]
+        records[:] = rng.integers(0, 1 << np.array(bits), records.shape) * present[..., None]
     return m
 
 
@@ -244,3 +250,26 @@ def test_bits_are_where_string_concatenation_puts_them(widths: list[int], seed: 
         bits = "".join(f"{byte:08b}" for byte in data[k])
         assert bits == text.ljust(len(bits), "0")
     np.testing.assert_array_equal(unpack(data, tuple(widths)), values)
+
+
+def test_an_auction_packet_is_as_documented() -> None:
+    m = Message.blank(1, SPEC, awards=2, words=2)
+    m.kind[:], m.id[:], m.clock[:] = AUCTION, 5, 7
+    m.award_count[:], m.word_count[:] = 2, 1
+    m.awards[0], m.words[0, 0] = [[1, 2, 254], [200, 5, 255]], [5, 1, 0x1234]
+    data, bits = encode(m, SPEC)
+    assert bits.tolist() == [20 + 4 + 16 + 3 * 24 + 16]
+    assert data[0, :5].tolist() == [0x00, 0x50, 0x77, 2, 1]
+    assert data[0, 5:14].tolist() == [1, 2, 254, 200, 5, 255, 5, 0x80 | 0x12, 0x34]
+    found, good = decode(data, bits, SPEC)
+    assert good.all()
+    np.testing.assert_array_equal(found.awards, m.awards)
+
+
+@pytest.mark.parametrize(("name", "value"), [("awards", [256, 0, 0]), ("awards", [0, 0, -1]), ("words", [0, 2, 0])])
+def test_records_that_do_not_fit_are_refused(name: str, value: list[int]) -> None:
+    m = Message.blank(1, SPEC, awards=1, words=1)
+    m.kind[:], m.award_count[:], m.word_count[:] = AUCTION, 1, 1
+    getattr(m, name)[0, 0] = value
+    with pytest.raises(ValueError, match=name):
+        encode(m, SPEC)

@@ -17,6 +17,7 @@ from agentsc.intent.codec import Message, _crc_width, _fixed_bits, decode, encod
 from agentsc.intent.crc import crc
 from agentsc.intent.fields import (
     AGREE,
+    AUCTION,
     COUNT_BITS,
     GRANT_BITS,
     GRANTS,
@@ -26,6 +27,7 @@ from agentsc.intent.fields import (
     OPTIMISED,
     PLAN,
     PROGRESS,
+    RECORD_BITS,
     RENEW,
     STATE,
     STATUS,
@@ -50,12 +52,14 @@ LAYOUTS = {
     "agree": (0, AGREE),
     "progress": (0, PROGRESS),
     "renew": (0, RENEW),
+    "auction": (0, AUCTION),
 }
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
+AWARDS, WORDS = 2, 3
 OF_PROTOCOL = {"token": "intent", "verdicts": "intent", "proposal": "intent", "state": "orca"} | dict.fromkeys(
     ("agree", "progress", "renew"), "course"
-)
+) | {"auction": "market"}
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
 
@@ -66,7 +70,7 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
     """Messages of one layout with every field anywhere in its range; way-points are any 32 bits."""
     mask, kind = LAYOUTS[layout]
     points = spec.horizon_ticks + 1 if kind in WAYPOINT_KINDS else 0
-    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points)
+    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points, AWARDS, WORDS)
     m.sections[:], m.kind[:] = mask, kind
     m.id[:] = rng.integers(0, agents, count)
     m.clock[:] = rng.integers(0, 1 << (16 if mask & STATUS else 8), count)
@@ -96,6 +100,10 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
         m.steps[:], m.done[:] = rng.integers(0, 1 << 12, count), rng.integers(0, 1 << 16, count)
     if kind == STATE:
         m.velocity[:] = rng.integers(-2048, 2048, (count, 2))
+    if kind == AUCTION:
+        m.award_count[:], m.word_count[:] = AWARDS, WORDS
+        m.awards[:] = rng.integers(0, 256, m.awards.shape)
+        m.words[:] = rng.integers(0, (256, 2, 1 << 15), m.words.shape)
     if kind in WAYPOINT_KINDS:
         m.waypoint_t0[:], m.waypoint_count[:] = rng.integers(0, 1 << 16, count), points
         raw = rng.integers(0, 1 << 32, (count, points, 2), np.uint32)
@@ -186,6 +194,8 @@ def layout_bits(mask: int, kind: int) -> Bits:
         places.append(np.arange(20, 24))
     if mask == 0 and kind in WAYPOINT_KINDS:
         places.append(np.arange(40, 48))
+    if mask == 0 and kind == AUCTION:
+        places.append(np.arange(24, 40))
     if mask & GRANTS:
         places.append(_fixed_bits(mask, 0, _SHAPE) - COUNT_BITS + np.arange(COUNT_BITS))
     return np.concatenate(places)
@@ -243,6 +253,10 @@ def garbage_missed(width: int) -> float:
     sections = [m for m in range(1, 16) if m & STATUS or not m & (PLAN | GRANTS)]
     found = sum(share(m, 0, GRANT_BITS, 1 << COUNT_BITS) if m & GRANTS else share(m, 0, 0, 1) for m in sections)
     bare = sum(share(0, kind, *((64, 256) if kind in WAYPOINT_KINDS else (0, 1))) for kind in KIND_FIELDS)
+    # An auction has two counts of 8 bits: its records are as many as both together.
+    records = np.add.outer(np.arange(256), np.arange(256)) * RECORD_BITS
+    shortest = _fixed_bits(0, AUCTION, _SHAPE) + _crc_width(0)
+    bare += float((shortest + records <= most).mean()) * 2.0 ** -_crc_width(0) - share(0, AUCTION, 0, 1)
     return (found + bare / 16) / 16 / (most + 1)
 
 

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from agentsc.actors.fleet import LocalFleet
+from agentsc.experiment.config import resolve
+from agentsc.experiment.run import prepare
+from agentsc.experiment.runner import run_lanes
 from agentsc.links.medium import Medium
 from agentsc.protocol import PROTOCOLS, Setup
 from agentsc.protocol.choice import shortened
@@ -48,3 +51,22 @@ def test_homotopy_bits_tell_left_from_right() -> None:
     left = np.stack([along, np.sin(np.pi * along)], axis=-1)
     right = left * np.float32([1.0, -1.0])
     assert homotopy(np.stack([left, right])).tolist() == [15, 0]
+
+
+def test_who_cannot_be_at_full_speed_at_once_still_gets_under_way() -> None:
+    """The prior's plans are at full speed from the start; as they are, not one of them could be driven."""
+    config = {"scenario": {"name": "circle", "agents": 6, "a_max": 1.28}, "device": "cpu", "seed": 4}
+    job = prepare(resolve(None, config))
+    log = run_lanes(job.config, job.world)
+    assert log.success.all()
+    change = np.linalg.norm(np.diff(log.positions, 2, axis=1), axis=-1)[0, : log.finish_tick[0] - 1]
+    assert change.max() <= job.world.a_max * job.world.dt**2 * 1.01
+
+
+def test_planners_wait_for_their_time_and_are_where_they_say() -> None:
+    config = {"scenario": {"name": "rmader-circle", "agents": 4, "v_max": 5.0}, "device": "cpu", "seed": 4}
+    job = prepare(resolve(None, config))
+    log = run_lanes(job.config, job.world)
+    first = (np.abs(np.diff(log.positions[0], axis=0)).max(-1) > 0).argmax(0)
+    assert (first >= job.world.release).all() and (first <= job.world.release + 6).all()
+    assert log.success.all()
