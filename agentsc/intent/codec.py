@@ -69,8 +69,8 @@ class Message:
         grant_count: int32 [K]; grant_peer, grant_seq (low 3 bits), grant_verdict: int32 [K, G].
         position, velocity: int32 [K, 2], codes of a STATE (velocity is signed); the position is the goal in an AGREE
             or a RENEW.
-        course, digest: int32 [K], which course an AGREE, a RENEW or a PROGRESS speaks of (the last eight bits of its
-            number), and what the first two make of it.
+        course, digest: int32 [K], which course an AGREE, a RENEW or a PROGRESS speaks of, and what the first two make
+            of it.
         steps, done: int32 [K], of a PROGRESS or a RENEW: steps committed to, and the tick at which they are made.
         lag: int32 [K], of a RENEW: ticks from when it was first said until ``done``.
         waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY

@@ -76,12 +76,12 @@ STATE_FIELDS = (
 )
 TRAJECTORY_FIELDS = (Field("waypoint_t0", 16), Field("waypoint_count", 8))
 AGREE_FIELDS = (
-    Field("course", 8),
+    Field("course", 16),
     Field("position_x", LATTICE_BITS),
     Field("position_y", LATTICE_BITS),
     Field("digest", 24),
 )
-PROGRESS_FIELDS = (Field("course", 8), Field("steps", 12), Field("done", 16))
+PROGRESS_FIELDS = (Field("course", 16), Field("steps", 12), Field("done", 16))
 RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
 AUCTION_FIELDS = (Field("award_count", 8), Field("word_count", 8))
 KIND_FIELDS = {

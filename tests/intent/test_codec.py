@@ -59,7 +59,7 @@ def messages(
     state, agree, progress = kinds_of
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
-    m.course[:] = rng.integers(0, 256, count) * (agree | progress)
+    m.course[:] = rng.integers(0, 1 << 16, count) * (agree | progress)
     m.digest[:] = rng.integers(0, 1 << 24, count) * agree
     m.steps[:], m.done[:] = (rng.integers(0, 1 << bits, count) * progress for bits in (12, 16))
     m.lag[:] = rng.integers(0, 256, count) * (agree & progress)

@@ -91,7 +91,7 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
     if kind in (STATE, AGREE, RENEW):
         m.position[:] = rng.integers(0, 1 << 16, (count, 2))
     if kind in (AGREE, PROGRESS, RENEW):
-        m.course[:] = rng.integers(0, 256, count)
+        m.course[:] = rng.integers(0, 1 << 16, count)
     if kind in (AGREE, RENEW):
         m.digest[:] = rng.integers(0, 1 << 24, count)
     if kind == RENEW:

@@ -42,8 +42,8 @@ LEFT = (1 << 8 * DIGEST_BYTES) - 1
 """Stands for a digest in packets of those who have left."""
 URGENT, PATIENT = 3, 8
 """Rounds between repeats of a progress, if a peer is at a step that waits for it, and if one will be later."""
-NUMBERS = 1 << 8
-"""Courses have numbers; packets carry their last eight bits."""
+NUMBERS = 1 << 16
+"""Courses are numbered in sixteen bits, as rounds are: none is agreed on in less than a round."""
 MOST_LAG = (1 << 8) - 1
 
 
@@ -192,7 +192,8 @@ class CourseBlock(IntentBlock):
         lane, number = int(self.lane[row]), int(self.number[row]) + 1
         course = self._course(row)
         if course is None:
-            self._leave(np.array([row]))
+            if number == 0:
+                self._leave(np.array([row]))
             return
         self.phase[row] = AGREED
         self.digests[row, self.id[row]] = digest(course)
