@@ -1,7 +1,7 @@
 """Are beliefs about peers calibrated? Coverage of their regions, certainty of senders, sharpness.
 
-    python experiments/belief_calibration.py --fit       # writes agentsc/protocol/outlook.safetensors, 5 minutes
-    python experiments/belief_calibration.py --measure   # measures both kinds of belief, 10 minutes on one core
+    python experiments/belief_calibration.py --fit       # agentsc/protocol/outlook.safetensors; 5 minutes
+    python experiments/belief_calibration.py --measure   # both kinds of belief; 15 minutes on one core
 
 Fitted on `random`, `circle` and `highways` (seeds 3001 and 3002); measured with another seed (7001), on these and on
 the held-out scenarios `weave`, `warehouse` and `conveyor`, over a link that loses a packet in five.

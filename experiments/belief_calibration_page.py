@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def publish(out: Path) -> None:
     page = f"""# Are beliefs about peers calibrated?
 
 ```
-{commands.strip()}
+{dedent(commands).strip()}
 ```
 
 {text.strip()}
