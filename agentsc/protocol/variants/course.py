@@ -74,6 +74,8 @@ class CourseBlock(IntentBlock):
         self.phase = np.full(rows, FREE if np.isfinite(world.a_max) else GATHERING)
         self.number = np.full(rows, -1)
         self.since = np.zeros(rows, np.int64)
+        self.called = np.zeros(rows, np.int64)
+        """Round in which each row told its wish for the next course first."""
         self.restless = np.zeros(rows, bool)
         """Wants to go elsewhere than its course leads."""
         # Of the next course, [row, peer]: wishes, how far peers go until then (steps, tick, lag), what they make of it.
@@ -185,7 +187,7 @@ class CourseBlock(IntentBlock):
             ready = np.maximum(done, self.now)
             self.wishes[row, self.id[row]] = self.setup.spec.lattice(self.goal[row])
             self.cuts[row, self.id[row]] = np.stack([steps, ready, ready - self.now], -1)
-            self.phase[row], self.restless[row] = GATHERING, False
+            self.phase[row], self.restless[row], self.called[row] = GATHERING, False, self.clock
 
     def _agree(self, row: int) -> None:
         """All wishes are known: work out the course."""
@@ -237,6 +239,7 @@ class CourseBlock(IntentBlock):
         self.wishes[rows], self.cuts[rows], self.digests[rows], self.under_way[rows] = -1, 0, 0, False
         self.news[rows] = True
         np.add.at(self.counters.commits, self.lane[rows], 1)
+        np.add.at(self.counters.commit_rounds, self.lane[rows], self.clock - self.called[rows])
         np.add.at(self.counters.grants_given, self.lane[rows], self.agents - 1)
 
     def _go_on(self, rows: Ints) -> None:
