@@ -1,8 +1,8 @@
 """The learned plan code: train it, measure its rate and distortion, and run fleets with it.
 
-    python experiments/intent_code.py --train      # writes agentsc/intent/codes/learned.{safetensors,md}, 5 minutes
-    python experiments/intent_code.py --rates      # rate against distortion on held-out plans, 3 minutes
-    python experiments/intent_code.py --runs       # paired runs, 40 minutes on one core; keeps finished rows
+    python experiments/intent_code.py --train      # agentsc/intent/codes/learned.{safetensors,md}; 7 minutes
+    python experiments/intent_code.py --rates      # rate against distortion on held-out plans; 5 minutes
+    python experiments/intent_code.py --runs       # paired runs; 40 minutes on one core; keeps finished rows
 
 Training: demonstrations on procedural maps (seed 101), and plans as they crossed the air in runs of `random`,
 `circle` and `highways` (seed 1001). Held out: demonstrations on other maps (seed 777), and runs of `weave`, `warehouse`

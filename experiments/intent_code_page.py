@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -167,9 +168,8 @@ def figure(curves: dict[str, dict[str, list[tuple[float, ...]]]], rows: Rows, pa
                     first = k + j == 0
                     axes[2].errorbar(at, rate, error, fmt="o", ms=4, color=colour, label=code if first else None)
     ticks = [4 * k + j for k in range(len(scenarios)) for j in range(len(LOSSES))]
-    axes[2].set_xticks(
-        ticks, [f"{s}\n{x}" if j == 1 else x for s in scenarios for j, x in enumerate(LOSSES)], fontsize=8
-    )
+    names = [f"{loss}\n{scenario}" if j == 1 else loss for scenario in scenarios for j, loss in enumerate(LOSSES)]
+    axes[2].set_xticks(ticks, names, fontsize=8)
     axes[2].set(ylabel="bits per agent-second", xlabel="packets lost", ylim=(0, None))
     axes[2].legend(fontsize=8, frameon=False)
     for axis in axes:
@@ -188,7 +188,9 @@ def publish(out: Path) -> None:
     about = (intent_code.__doc__ or "").split("\n\n", 2)
     page = f"""# The learned plan code
 
-`{about[1].strip().splitlines()[0].split("#")[0].strip()}` and so on: see the script's docstring.
+```
+{dedent(about[1]).strip()}
+```
 
 {about[2].strip()}
 
@@ -201,6 +203,10 @@ def publish(out: Path) -> None:
 ## Bits at equal success
 
 {verdict(runs)}
+
+A shape of 120 bits becomes one of 20 to 35, yet a packet shrinks by a tenth to a sixth only: most packets hold no plan
+but verdicts, tokens and statuses, and those that do hold 142 bits besides. Bits per agent-second also fall where fleets
+stand off in silence (`warehouse` at a loss of 0.5), whatever the code.
 
 {run_table(runs)}
 
