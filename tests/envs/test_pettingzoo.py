@@ -55,7 +55,7 @@ def test_seeding(name):
     parallel_seed_test(partial(envs.parallel_env, name), num_cycles=4)
     one, other = envs.parallel_env(name), envs.parallel_env(name)
     starts = [env.reset(seed=seed)[0]["agent_0"] for env, seed in ((one, 1), (other, 2))]
-    assert np.array_equal(*starts) == (name in ("circle", "scene"))
+    assert np.array_equal(*starts) == (name in ("circle", "rmader-circle", "scene"))
 
 
 @strict

@@ -26,6 +26,7 @@ class Walk(Plugin):
 
     speed: float = 1.0
     needs_network: bool = False
+    plans_once: bool = False
 
 
 def walk_lanes(
