@@ -45,9 +45,7 @@ def _gap(route: Any, i: Any, a: Any, j: Any, b: Any) -> Any:
     )  # fmt: skip
 
 
-@kernel(
-    array("float32", 3), types.float32, types.float32, array("int64", 1), result("int16", 3), result("int64", 1)
-)
+@kernel(array("float32", 3), types.float32, types.float32, array("int64", 1), result("int16", 3), result("int64", 1))
 def needs(route: Any, distance: Any, stride: Any, covered: Any, need: Any, ties: Any) -> None:
     """``need`` [agent, agent, step] of `agentsc.protocol.joint.order.needs`.
 
@@ -225,3 +223,24 @@ def awaited(need: Any, agent: Any, steps: Any, told: Any, known: Any, now: Any, 
                     if wanted > told[row]:
                         news[row, j] = True
                         break
+
+
+@kernel(array("int64", 1), array("int64", 1), array("float32", 3), types.float32, result("int64", 1))
+def schedule(agent: Any, piece: Any, ends: Any, distance: Any, slot: Any) -> None:
+    """Slots of single moves [n], given in a possible order: each as early as those before it that come too close allow.
+
+    Args:
+        agent: [n]. piece: [n], numbers of segments. ends: [piece, 2, 2], metres. slot: [n].
+    """
+    for q in range(len(agent)):
+        slot[q] = 0
+        f = piece[q]
+        for p in range(q - 1, -1, -1):
+            if slot[p] < slot[q]:
+                continue
+            e = piece[p]
+            if agent[p] == agent[q] or _apart(
+                ends[e, 0, 0], ends[e, 0, 1], ends[e, 1, 0], ends[e, 1, 1],
+                ends[f, 0, 0], ends[f, 0, 1], ends[f, 1, 0], ends[f, 1, 1],
+            ) < distance:  # fmt: skip
+                slot[q] = slot[p] + 1

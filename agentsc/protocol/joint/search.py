@@ -1,8 +1,9 @@
-"""Plans for everybody at once: prioritised search, re-ordered by failures, then improved bit by bit.
+"""Plans for everybody at once: prioritised search, re-ordered by failures, else a complete one, then improvements.
 
 1. One agent after the other is planned around those before it, longest trips first. Who finds no
    way comes first in the next attempt. After some attempts agents also leave late, by chance:
    where two have to pass each other at the only bay of a corridor, the first one must wait.
+   Where no attempt succeeds, a complete search on a coarse graph does it (`agentsc.protocol.joint.complete`).
 2. Large neighbourhood search: some agents, one of them late and the others in its way, give up
    their paths and are planned anew in another order; what is no worse is kept.
 3. Paths are sampled at ticks and straightened, checked exactly and in continuous time.
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agentsc.protocol.joint import complete
+from agentsc.protocol.joint.graph import Graph
 from agentsc.protocol.joint.lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
 from agentsc.protocol.joint.one import Trip, find
 from envs import keyed
@@ -34,6 +37,8 @@ PUNCTUAL = 6
 """Attempts in which everybody may leave at once."""
 GLANCES = 48
 """Ticks at which a straight dash to the goal is considered."""
+PARTS = (1, 2)
+"""Places per planning cell at which the complete search is tried."""
 
 
 @dataclass(frozen=True)
@@ -105,21 +110,78 @@ def plan(
     Returns:
         float32 [T + 1, agent, 2], positions at ticks, metres; everybody rests after the last.
     """
-    stay = starts[None].astype(np.float32)
+    paths = in_turn(lattice, starts, goals, key, attempts, repairs, lead, distance)
+    if paths is not None:
+        return paths
+    apart = SLIP * lattice.world.separation if distance is None else distance
+    found = thoroughly(lattice, starts, goals, key, repairs, apart, lead)
+    found = [paths for paths in found if sound(lattice.world, paths, distance)]
+    return min(found, key=len, default=starts[None].astype(np.float32))
+
+
+def in_turn(
+    lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int,
+    lead: Lead | None = None, distance: float | None = None,
+) -> Floats | None:  # fmt: skip
+    """Paths from planning one after the other, improved: see `plan`; None if none are found."""
     lead = Lead.none(starts) if lead is None else lead
     task = _Task.of(lattice, starts, goals, lead)
     longest = max(trip.least for trip in task.trips)
     if longest == UNREACHED:
-        return stay
+        return None
     longest += int(task.ready.max())
     # Whoever cannot make it in time is on its way all the same.
     latest = max(lattice.world.max_ticks // lattice.ticks, 3 * longest + 32)
     claims = _first(task, latest, key, attempts)
-    if claims is None:
-        return stay
+    return None if claims is None else _improved(task, claims, key, repairs, lead, distance)
+
+
+def thoroughly(
+    lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], repairs: int, distance: float,
+    lead: Lead | None = None,
+) -> list[Floats]:  # fmt: skip
+    """Paths from the complete search, improved in two ways and as they are: see `plan`; none if none are found.
+
+    Nobody leaves its start before everybody is there.
+
+    Args:
+        distance: metres, kept by the last of them between steps at the same tick, taken as sets of points; those
+            improved keep it at any time.
+    """
+    world = lattice.world
+    lead = Lead.none(starts) if lead is None else lead
+    for parts in PARTS:
+        graph, (start, goal) = Graph.of(world, np.stack([starts, goals]), distance, parts)
+        moves = complete.search(graph, start, goal, (*key, parts)).moves
+        if moves is None:
+            continue
+        moves = moves.spared()
+        paths = _later(moves.routes(world.v_max * world.dt), int(lead.until.max()))
+        found = [straighten(world, paths.copy(), lead.until), paths]
+        task = _Task.of(lattice, starts, goals, lead)
+        if max(trip.least for trip in task.trips) < UNREACHED:
+            steps = _later(moves.routes(lattice.step_m), int(task.ready.max()))
+            rests = _arrivals(steps).tolist()
+            claims = [Claim(lattice, steps[: rest + 1, agent].astype(np.float64)) for agent, rest in enumerate(rests)]
+            better = _improved(task, claims, key, repairs, lead, distance)
+            found = [better, *found] if better is not None else found
+        return found
+    return []
+
+
+def _later(paths: Floats, rows: int) -> Floats:
+    """Paths [T + 1, agent, 2] after so many rows of rest."""
+    return np.concatenate([np.repeat(paths[:1], rows, axis=0), paths])
+
+
+def _improved(
+    task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: int, lead: Lead, distance: float | None
+) -> Floats | None:
+    """Paths at ticks, from neighbourhood search and straightening; None if they are not sound after all."""
+    world = task.lattice.world
     claims = _improve(task, claims, key, repairs)
-    paths = straighten(lattice.world, at_ticks(claims, lattice.ticks), lead.until)
-    return paths if sound(lattice.world, paths, distance) else stay
+    paths = straighten(world, at_ticks(claims, task.lattice.ticks), lead.until)
+    return paths if sound(world, paths, distance) else None
 
 
 def _first(task: _Task, latest: int, key: tuple[int, ...], attempts: int) -> list[Claim] | None:
@@ -160,7 +222,7 @@ def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: in
     for repair in range(repairs):
         chance = keyed.uniform(*key, keyed.stream_id("repair"), repair, np.arange(2 * count + 1))
         arrival = np.array([claim.steps for claim in claims])
-        delay = arrival - np.array([claim.steps for claim in alone])
+        delay = np.maximum(arrival - [claim.steps for claim in alone], 0)
         if not delay.any():
             break
         # In turn: somebody who is delayed, the more the likelier; and one of the last to arrive.

@@ -9,7 +9,7 @@ import numpy as np
 
 from agentsc.protocol.joint.lattice import Lattice
 from agentsc.protocol.joint.order import Course, Floats
-from agentsc.protocol.joint.search import Lead, plan
+from agentsc.protocol.joint.search import Lead, in_turn, thoroughly
 from envs.world import World
 
 ROOM = (1.2, 1.35, 1.1)
@@ -17,6 +17,8 @@ ROOM = (1.2, 1.35, 1.1)
 
 More room means less waiting for each other where routes follow each other closely, and longer routes.
 """
+EARLY = 16
+"""Orders tried at planning one after the other: where none of so many works, the complete search is quicker."""
 HASTE = 8
 """So many times fewer improvements of a course that agents are under way to: the next one will come soon."""
 MOST_STEPS = (1 << 12) - 1
@@ -59,15 +61,23 @@ class Settler:
         goals = self._apart(starts, goals)
         if np.array_equal(starts, goals):
             return self.halt(starts, tick, lead)
+        repairs = self.repairs // (HASTE if lead.until.any() else 1)
+        attempts = min(EARLY, self.attempts)
         for room in ROOM:
-            repairs = self.repairs // (HASTE if lead.until.any() else 1)
-            route = plan(self._lattice(room), starts, goals, key, self.attempts, repairs, lead, self.distance)
-            if len(route) < 2:
-                continue  # nothing found
-            course = Course.of(route, self.distance, tick, lead)
-            if course is not None and course.steps <= MOST_STEPS:
+            route = in_turn(self._lattice(room), starts, goals, key, attempts, repairs, lead, self.distance)
+            if route is None:
+                break  # it is tight
+            course = self._shortest([route], tick, lead)
+            if course is not None:
                 return course
-        return None
+        routes = thoroughly(self._lattice(min(ROOM)), starts, goals, key, repairs, self.distance, lead)
+        return self._shortest(routes, tick, lead)
+
+    def _shortest(self, routes: list[Floats], tick: int, lead: Lead) -> Course | None:
+        """The course with the fewest steps among those that routes allow."""
+        courses = [Course.of(route, self.distance, tick, lead) for route in routes]
+        fine = [course for course in courses if course is not None and course.steps <= MOST_STEPS]
+        return min(fine, key=lambda course: course.steps, default=None)
 
     def _apart(self, starts: Floats, goals: Floats) -> Floats:
         """Goals [agent, 2] that all can rest at: of two that are too close the nearer agent goes to its own.
