@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Walk(Plugin):
 
     speed: float = 1.0
     needs_network: bool = False
-    plans_once: bool = False
+    plans_once: ClassVar[bool] = False
 
 
 def walk_lanes(
