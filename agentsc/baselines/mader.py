@@ -5,8 +5,9 @@ collides with the new one makes the agent throw it away. *Recheck*: so does any 
 not, that arrives during the check. Otherwise the plan is committed and published. What this cannot see
 is a trajectory that is still on its way: with packets that are late or lost, committed plans may cross.
 
-A check takes far less than a message round, so by default nothing arrives during it and the recheck has
-nothing to say. With ``check_rounds`` it does: the longer the check, the more good plans are thrown away.
+A check on a computer takes far less than a message round: with ``check_rounds`` 0 nothing arrives during it, and the
+recheck has nothing to say. The default of 1 is what the published suites were run with; the longer the check, the
+more good plans are thrown away.
 
 Reference: J. Tordesillas and J. P. How, "MADER: Trajectory planner in multiagent and dynamic
 environments", IEEE Transactions on Robotics 38(1), 2022.
@@ -28,7 +29,7 @@ class Mader(Deconflicting):
     """MADER: whole trajectories; check and recheck against what arrived while optimising, then commit."""
 
     check_rounds: int = Field(
-        0, ge=0, le=16, description="message rounds that the check takes; 0: less than one, nothing arrives meanwhile"
+        1, ge=0, le=16, description="message rounds that the check takes; 0: less than one, nothing arrives meanwhile"
     )
 
     def block(self, setup: Setup, ids: Sequence[int]) -> MaderBlock:
