@@ -6,7 +6,7 @@ the protocols: it alone reads the goals of all agents from `Setup.world`. Every 
 the same plans for itself, from the world, the seed and the episode's number.
 
 It is a strong heuristic, not an optimum: lattice, prioritised search and improvement steps are
-described in `agentsc.protocol.joint.lattice`, `_space_time_search` and `_joint_search`. When it finds
+described in `agentsc.protocol.joint` (`lattice`, `one`, `search`, `complete`). When it finds
 no plans, everybody stays at its start, and the lane counts as a failure.
 
 Peers of its kind: CBS (G. Sharon et al., 2015), SIPP (M. Phillips and M. Likhachev, 2011), LaCAM
