@@ -129,9 +129,14 @@ class SituatedBlock(Block):
         self.speed = CRUISE * world.v_max
 
     @property
-    def negotiating(self) -> Flags:
-        """bool [row]: who plans for itself and asks for grants: those that take part, in lanes that still run."""
+    def taking_part(self) -> Flags:
+        """bool [row]: neither failed nor still to join, in lanes that still run."""
         return np.asarray((self.active[:, None] & self.alive).ravel())
+
+    @property
+    def negotiating(self) -> Flags:
+        """bool [row]: who plans for itself and asks for grants."""
+        return self.taking_part
 
     def tick(self, clock: int) -> int:
         """Control step that message round ``clock`` belongs to."""

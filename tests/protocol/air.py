@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
@@ -100,6 +101,18 @@ class Schedule:
     stall: int = 1
     tail: float = 0.0
     jitter: float = 1.0
+
+
+schedules = st.builds(
+    Schedule,
+    loss=st.sampled_from([0.0, 0.2, 0.5, 0.9]),
+    repeat=st.sampled_from([0.0, 0.3, 1.0]),
+    delay=st.sampled_from([1, 4, 20, 120]),
+    stall=st.sampled_from([1, 7, 40]),
+    tail=st.sampled_from([0.0, 0.1]),
+    jitter=st.sampled_from([0.0, 0.3, 1.0]),
+)
+"""Any of them, as Hypothesis draws them."""
 
 
 class Air:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
-from air import Outcome, RandomChoice, Schedule, crowd, fly, setup_of
+from air import Outcome, RandomChoice, Schedule, crowd, fly, schedules, setup_of
+from hazards import ROUND_S, Giving, Hazards, brave
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -206,17 +208,6 @@ def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, pat
     )  # fmt: skip
 
 
-schedules = st.builds(
-    Schedule,
-    loss=st.sampled_from([0.0, 0.2, 0.5, 0.9]),
-    repeat=st.sampled_from([0.0, 0.3, 1.0]),
-    delay=st.sampled_from([1, 4, 20, 120]),
-    stall=st.sampled_from([1, 7, 40]),
-    tail=st.sampled_from([0.0, 0.1]),
-    jitter=st.sampled_from([0.0, 0.3, 1.0]),
-)
-
-
 def test_no_schedule_brings_agents_closer_than_touching(request: pytest.FixtureRequest) -> None:
     thorough = request.config.getoption("--long")
     flown = []
@@ -286,6 +277,29 @@ def test_words_of_a_course_that_one_has_not_agreed_to_mean_nothing() -> None:
     zero, small = np.zeros(2, np.int64), np.zeros(2, np.int32)
     block.listen(Deliveries(zero, zero + 1, zero, zero, zero * 1.0, np.arange(2), data, bits, small, small > 0), 1)
     assert (block.phase == GATHERING).all() and (block.number == -1).all()
+
+
+class SkewedCourse(Giving, RandomCourse):
+    """The same, for fleets whose clocks differ."""
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_clocks_may_differ_because_agents_wait_that_much_longer(waits: bool) -> None:
+    hazards = Hazards(skew=16)
+    blocks: list[SkewedCourse] = []
+
+    def planner(*told: Any) -> SkewedCourse:
+        blocks.append(SkewedCourse(*told))
+        blocks[-1].slack *= waits
+        return blocks[-1]
+
+    variant = PROTOCOLS.create("course", attempts=8, repairs=0, patience_s=60.0, clock_skew_s=hazards.skew * ROUND_S)
+    schedule = Schedule(loss=0.3, delay=3)
+    flown = brave(
+        schedule, hazards, lanes=8, agents=5, ticks=100, seed=5, planner=planner, variant=variant, half=0.4, apart=0.14
+    )
+    assert flown.collided.any() == (not waits), flown.closest
+    assert sum((block.number >= 0).sum() for block in blocks) > 20, "most set out"
 
 
 def random_spots(count: int, half: float, *key: int) -> NDArray[np.float64]:

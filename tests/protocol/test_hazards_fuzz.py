@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from air import Air, RandomChoice, Schedule
+from air import Air, RandomChoice, Schedule, schedules
 from hazards import ROUND_S, Giving, Hazards, brave
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_safety_fuzz import schedules
 
 from agentsc.baselines.weakened import BLOCKS
 from agentsc.protocol import PROTOCOLS

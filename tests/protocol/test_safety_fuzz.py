@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from air import Air, RandomChoice, RandomPlanner, Schedule, crowd, fly, setup_of
+from air import Air, RandomChoice, RandomPlanner, Schedule, crowd, fly, schedules, setup_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -22,15 +22,6 @@ from agentsc.protocol.variants.intent import IntentBlock
 from envs.errors import ConfigError
 
 LANES = 40
-schedules = st.builds(
-    Schedule,
-    loss=st.sampled_from([0.0, 0.2, 0.5, 0.9]),
-    repeat=st.sampled_from([0.0, 0.3, 1.0]),
-    delay=st.sampled_from([1, 4, 20, 120]),
-    stall=st.sampled_from([1, 7, 40]),
-    tail=st.sampled_from([0.0, 0.1]),
-    jitter=st.sampled_from([0.0, 0.3, 1.0]),
-)
 HAZARDOUS = {"narrow-checks", "amnesia", "hasty-restart", "hasty-forks", "blind-forks"}
 """Weakened rules that only matter when more than packets goes wrong: see `test_hazards_fuzz`."""
 ROUGH = Schedule(loss=0.3, repeat=0.2, delay=8, stall=5, tail=0.05)

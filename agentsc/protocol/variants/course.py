@@ -69,7 +69,10 @@ class CourseBlock(IntentBlock):
     def __init__(self, variant: CourseVariant, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         world, rows = setup.world, len(self.rows)
-        self.settler = Settler(world, self.distance, variant.attempts, variant.repairs)
+        # Clocks that differ are waited for along a course: only plans have to keep farther apart for that.
+        distance = world.separation + variant.margin * world.radius
+        self.settler = Settler(world, distance, variant.attempts, variant.repairs)
+        self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
         # Routes have corners: a limit on acceleration leaves only plans of the prior.
         self.phase = np.full(rows, FREE if np.isfinite(world.a_max) else GATHERING)
         self.number = np.full(rows, -1)
@@ -91,17 +94,11 @@ class CourseBlock(IntentBlock):
         self.track = np.repeat(self.own.path[:, 1, :1], world.max_ticks + 2, axis=1)
         self.patience = round(variant.patience_s / world.dt)
         self.renewal = round(variant.renew_s / world.dt)
-        self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
 
     @property
     def negotiating(self) -> Flags:
         """Those who have left the first course, or never had one."""
         return super().negotiating & (self.phase == FREE)
-
-    @property
-    def taking_part(self) -> Flags:
-        """bool [row]: neither failed nor still to join, in lanes that run."""
-        return np.asarray((self.active[:, None] & self.alive).ravel())
 
     def retarget(self, goal: Floats, tick: int) -> None:
         """See `Block.retarget`: a new goal is a wish for the next course."""
