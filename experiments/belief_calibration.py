@@ -33,7 +33,7 @@ from agentsc.experiment.statistics import ratio_interval
 from agentsc.intent.fields import confidence_code
 from agentsc.protocol import Setup
 from agentsc.protocol.outlook import CONTEXTS, FEATURES, LEVELS, SHIPPED, STEPS, Known, Outlook, context
-from agentsc.protocol.variants.intent import Intent, IntentBlock
+from agentsc.protocol.variants.negotiated import Negotiated, NegotiatedBlock
 
 OUT = Path(__file__).parent / "results" / "belief-calibration"
 TRAINING = [("random", 12, 8), ("circle", 12, 6), ("highways", 12, 8)]
@@ -48,19 +48,19 @@ NEUTRAL = Outlook(np.zeros(FEATURES), np.full((CONTEXTS, STEPS + 1), 1.0 / (STEP
 # -- looking into blocks -----------------------------------------------------------------------------
 
 
-class Noting(Intent):
+class Noting(Negotiated):
     """The protocol, whose blocks note what certainties and beliefs are made from."""
 
     def block(self, setup: Setup, ids: Sequence[int]) -> NotingBlock:
         return NotingBlock(self, setup, ids)
 
 
-class NotingBlock(IntentBlock):
+class NotingBlock(NegotiatedBlock):
     """Notes; the outlook is the module's ``outlook``."""
 
     outlook = NEUTRAL
 
-    def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
+    def __init__(self, variant: Negotiated, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
         if self._outlook is not None:
             self._outlook = type(self).outlook

@@ -15,7 +15,7 @@ from typing import Any
 import agentsc
 
 PROTOCOLS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("intent", {}),
+    ("negotiated", {}),
     ("perfect-link", {}),
     ("full-trajectory", {}),
     ("mader", {}),

@@ -83,11 +83,11 @@ def demonstrations(seed: int, index: int) -> tuple[str, Examples]:
 
 
 def flown(scenario: str, agents: int, link: str, seed: int, episodes: int) -> Examples:
-    """Plans that agents of the protocol `intent` proposed, as a listener hears them."""
+    """Plans that agents of the protocol `negotiated` proposed, as a listener hears them."""
     parts: list[Examples] = []
     code = PLAN_CODES.create("spline", delta_bits=12)  # as good as not rounded
     fly(
-        PROTOCOLS.create("intent"), scenario, agents, link, seed, episodes, code,
+        PROTOCOLS.create("negotiated"), scenario, agents, link, seed, episodes, code,
         lambda packets, setup: parts.append(_heard(packets.data, packets.bits, setup.spec)),
     )  # fmt: skip
     return Examples.join(parts)

@@ -5,10 +5,10 @@
 1. Through the decoder: each kind of damage to each kind of packet, and how many are taken for good. How many should be
    is known exactly: random contents pass with 2^-8 or 2^-16; of patterns of k wrong bits, those pass that are words of
    the checksum's code, and they are counted by way of the dual code (`tests/protocol/noise.py`).
-2. Into a fleet of `intent` that draws its plans at random and flies them: what was on the air comes again, damaged, in
+2. Into a fleet of `negotiated` that draws its plans at random and flies them: what was on the air comes again, damaged, in
    every round. Nothing that any packet says is worth more than a checksum, so a lane may suffer that took in a wrong
    packet with a commit in it; no other may.
-3. Through a radio: `intent` as it is, over a link that flips bits, duplicates, reorders and repeats.
+3. Through a radio: `negotiated` as it is, over a link that flips bits, duplicates, reorders and repeats.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def summary(rows: list[Row], flown: list[Flight], radio: dict[str, float]) -> st
         *(f"| {r.damage} | {r.packet} | {r.packets:,} | {r.packets * r.miss_rate:.4g} | {r.accepted:,} | "
           f"{r.p_value:.2f} |" for r in rows), "",
         "## Into a fleet", "",
-        f"`intent` around random plans, {LANES} lanes of {AGENTS} agents, {TICKS} ticks, over a rough radio. "
+        f"`negotiated` around random plans, {LANES} lanes of {AGENTS} agents, {TICKS} ticks, over a rough radio. "
         "Decoded are packets whose checksum holds; everything else has to be refused, and is counted. Exposed are "
         "lanes in which a damaged packet was decoded.", "",
         "| damage | packets | decoded | refused | commits | lanes exposed | lanes with a contact | "

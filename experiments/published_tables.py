@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PAGES = ("README.md", "docs/findings.md", "docs/priors.md", "docs/scenes.md", "docs/threats.md")
 STEP_S = 5 / 64
-MESSAGING = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca")
+MESSAGING = ("negotiated", "full-trajectory", "mader", "rmader", "prioritised", "orca")
 LONG_CHECK = "rmader:delay_check_s=0.3125"
 LOSSES, DELAYS = (0.0, 0.2, 0.5, 0.8), (0, 156, 312)
 
@@ -120,7 +120,7 @@ def mmd_weave() -> str:
     """Weave by the published rule, beside published figures."""
     lines = []
     agents = (10, 20, 28)
-    for protocol in ("intent", "full-trajectory", "rmader", "orca", "central-search"):
+    for protocol in ("negotiated", "full-trajectory", "rmader", "orca", "central-search"):
         fields = []
         for count in agents:
             rows = rows_of("mmd-scenes", scenario="weave", agents=count, protocol=protocol)
@@ -140,7 +140,7 @@ def mmd_weave() -> str:
 
 def mmd_scenes() -> str:
     """Success within 256 steps on every scene."""
-    protocols = ("intent", "full-trajectory", "mader", "rmader", "prioritised", "orca", "silent", "central-search")
+    protocols = ("negotiated", "full-trajectory", "mader", "rmader", "prioritised", "orca", "silent", "central-search")
     keys = _frame("mmd-scenes").select("scenario", "agents").unique(maintain_order=True).rows()
     lines = []
     for scenario, agents in sorted(keys, key=lambda key: [k[0] for k in keys].index(key[0])):
@@ -178,7 +178,7 @@ def price() -> str:
         bits=pl.col("bits").sum() / (pl.col("duration_s") * pl.col("agents")).sum(), cpu=pl.col("time_cpu_s").sum()
     )
     keys = [*same, "variant"]
-    ours = cells.filter(pl.col("protocol") == "intent").drop("protocol")
+    ours = cells.filter(pl.col("protocol") == "negotiated").drop("protocol")
     lines = []
     for protocol in (*MESSAGING[1:], LONG_CHECK):
         theirs = cells.filter(pl.col("protocol") == protocol).join(ours, on=keys, suffix="_ours", nulls_equal=True)
@@ -207,7 +207,7 @@ def priors() -> str:
 def channel() -> str:
     """A shared channel that gets slower, over all losses and delays."""
     lines = []
-    for protocol in ("intent", "full-trajectory"):
+    for protocol in ("negotiated", "full-trajectory"):
         for kbps in (250, 60, 20):
             rows = rows_of("links", protocol=protocol, channel_kbps=kbps, trouble="none")
             touched = sum(not row["collision_free"] for row in rows)
@@ -222,13 +222,13 @@ def channel() -> str:
 def trouble() -> str:
     """Radios that misbehave in other ways."""
     lines = []
-    for name in dict.fromkeys(row["trouble"] for row in rows_of("links", protocol="intent", delay_ms=0, loss=0.0)):
+    for name in dict.fromkeys(row["trouble"] for row in rows_of("links", protocol="negotiated", delay_ms=0, loss=0.0)):
         line = [name]
-        for protocol in ("intent", "full-trajectory"):
+        for protocol in ("negotiated", "full-trajectory"):
             rows = rows_of("links", protocol=protocol, trouble=name, channel_kbps=250, loss=0.0, delay_ms=0)
             line += [mean(rows, "collision_free_rate"), mean(rows, "success_rate"), mean(rows, "makespan_s")]
         lines.append(line)
-    both = [f"{what}, `{protocol}`" for protocol in ("intent", "full-trajectory")
+    both = [f"{what}, `{protocol}`" for protocol in ("negotiated", "full-trajectory")
             for what in ("collision-free", "success", "makespan, s")]  # fmt: skip
     return table(["what the radio does", *both], lines)
 
@@ -262,7 +262,7 @@ def surprises() -> str:
     """One kind of surprise at a time."""
     lines = []
     for kind in dict.fromkeys(row["surprise"] for row in rows_of("worlds", scenario="surprise")):
-        for protocol in ("intent", "course", "orca"):
+        for protocol in ("intent", "negotiated", "orca"):
             cell = rows_of("worlds", scenario="surprise", surprise=kind, protocol=protocol)
             names = ("agent_success_rate", "collision_free_rate", "makespan_s")
             lines.append([kind, f"`{protocol}`", success(cell), *(mean(cell, name) for name in names)])

@@ -89,7 +89,7 @@ def test_list_names_what_the_readme_promises(capsys: pytest.CaptureFixture[str])
         "movingai",
     }
     assert found["links"] >= {"perfect", "erasure", "gilbert-elliott", "delay"}
-    assert found["protocols"] >= {"intent", "silent", "orca", "full-trajectory", "perfect-link", "mader", "rmader"}
+    assert found["protocols"] >= {"intent", "negotiated", "silent", "orca", "full-trajectory", "perfect-link", "mader", "rmader"}
     assert "edge-prior" in found["presets"]
 
 

@@ -1,6 +1,6 @@
 """The load of ``agentsc bench core``: what a fleet asked of its core, recorded, and requests for maps beside it.
 
-Own plans and imagined peers are those of 64 agents (by default) that run the protocol ``intent`` in the
+Own plans and imagined peers are those of 64 agents (by default) that run the protocol ``negotiated`` in the
 warehouse and all plan anew in every round, which is the worst case. Every agent's rows are a request
 of their own, so that joining them is part of what is measured. One agent in eight also asks for four
 samples of a semantic map of which it has seen half (6 classes, 16 × 16, an untrained network: weights
@@ -103,7 +103,7 @@ def record(bench: CoreBench) -> list[list[list[Any]]]:
     """The requests of every recorded round, agent by agent: [round][agent][request]."""
     world = build_world(bench)
     setup = Setup.of(world, prior="edge-prior", rounds=2, seed=SEED)
-    protocol = PROTOCOLS.create("intent", replan_ticks=1, samples=bench.samples - WARM)
+    protocol = PROTOCOLS.create("negotiated", replan_ticks=1, samples=bench.samples - WARM)
     fleet = LocalFleet(protocol, setup, None, "cpu")
     tape = _Tape(fleet.core)
     fleet.core = tape  # type: ignore[assignment]

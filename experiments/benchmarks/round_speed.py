@@ -34,7 +34,7 @@ def main() -> int:
 
     world = SCENARIOS.create("warehouse", agents=options.agents).build(1, [0])
     setup = Setup.of(world, prior="edge-prior", rounds=2, seed=1)
-    fleet = LocalFleet(PROTOCOLS.create("intent", replan_ticks=1), setup, None, "cpu")
+    fleet = LocalFleet(PROTOCOLS.create("negotiated", replan_ticks=1), setup, None, "cpu")
     medium = Medium("gilbert-elliott:p=0.05,r=0.2", 1, world.episodes, world.agents, world.dt / 2)
     arena = Arena(world)
     walls, networks, sizes = [], [], []

@@ -43,7 +43,7 @@ def ray_once() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("protocol", ["intent", "full-trajectory", "prioritised", "rmader"])
+@pytest.mark.parametrize("protocol", ["intent", "negotiated", "full-trajectory", "prioritised", "rmader"])
 def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protocol: str) -> None:
     local = log_of(protocol={"name": protocol})
     assert local.positions.std() > 0.0 and local.packets is not None and local.packets.sum() > 20
@@ -67,7 +67,7 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
         assert log.network_s is not None and log.network_s > 0.0
 
 
-@pytest.mark.parametrize("protocol", ["intent", "orca"])
+@pytest.mark.parametrize("protocol", ["intent", "negotiated", "orca"])
 def test_goals_failures_and_joins_reach_agents_on_every_host(ray_once: None, protocol: str) -> None:
     early = {"agents": 5, "first_s": 1.0, "window_s": 4.0}
     for scenario in ({"name": "surprise", **early}, {"name": "lifelong-warehouse", "agents": 5, "service_ticks": 1}):

@@ -24,11 +24,11 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> agentsc.RunResult:
 
 
 def test_it_is_intent_over_a_perfect_link_whatever_the_link(oracle: agentsc.RunResult, tmp_path: Path) -> None:
-    intent = run(tmp_path / "run", "intent", "perfect")
+    intent = run(tmp_path / "run", "negotiated", "perfect")
     assert oracle.digest == intent.digest
     for name, metric in intent.metrics.items():
         assert oracle.metrics[name] == metric, name
-    assert intent.digest != run(tmp_path / "bad", "intent", LINK).digest, "this link does matter to a real radio"
+    assert intent.digest != run(tmp_path / "bad", "negotiated", LINK).digest, "this link does matter to a real radio"
 
 
 def test_what_the_oracle_radio_did_is_what_is_reported(oracle: agentsc.RunResult) -> None:

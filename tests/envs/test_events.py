@@ -114,7 +114,7 @@ def test_goals_change_for_one_reason_only():
 
 
 def test_plan_ticks_is_what_the_shipped_plans_can_last():
-    from agentsc.protocol.variants.intent import MAX_LEAD
+    from agentsc.protocol.variants.negotiated import MAX_LEAD
     from policies.trajectory.presets import PRIORS
 
     assert MAX_LEAD + max(PRIORS.create(name).horizon_ticks for name in PRIORS) <= PLAN_TICKS

@@ -65,10 +65,10 @@ def test_a_lifelong_run_counts_what_was_served_and_ends_at_its_limit(protocol: s
 @pytest.mark.parametrize(
     ("scenario", "protocol", "parameters"),
     [
-        ("surprise", "intent", {"agents": 5, "window_s": 4.0}),
+        ("surprise", "negotiated", {"agents": 5, "window_s": 4.0}),
         ("surprise", "rmader", {"agents": 5, "window_s": 4.0}),
         ("surprise", "orca", {}),
-        ("lifelong-warehouse", "intent", {"agents": 3}),
+        ("lifelong-warehouse", "negotiated", {"agents": 3}),
         ("coverage", "orca", {"agents": 4, "sites": 6}),
         ("formation", "orca", {"agents": 3}),
     ],
@@ -117,7 +117,7 @@ class Ear(LocalFleet):
         return packets
 
 
-@pytest.mark.parametrize("protocol", ["intent", "orca", "mader"])
+@pytest.mark.parametrize("protocol", ["negotiated", "orca", "mader"])
 def test_who_failed_or_has_not_joined_is_deaf_and_dumb_and_ends_at_rest(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

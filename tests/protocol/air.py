@@ -19,7 +19,7 @@ from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import PROTOCOLS, Block, Setup, Variant
 from agentsc.protocol.planner import PlanningBlock
 from agentsc.protocol.plans import PlanTable
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 from envs.arena import Arena
 from envs.geometry import Obstacles
 from envs.world import World
@@ -81,7 +81,7 @@ class RandomChoice(PlanningBlock):
         return new, codes[new], table
 
 
-class RandomPlanner(RandomChoice, IntentBlock):
+class RandomPlanner(RandomChoice, NegotiatedBlock):
     """The real protocol around plans drawn at random."""
 
 
@@ -237,7 +237,7 @@ def fly(
     """
     world = crowd(lanes, agents, seed, ticks=ticks)
     setup = setup_of(world, seed)
-    variant = variant or PROTOCOLS.create("intent", replan_ticks=2)
+    variant = variant or PROTOCOLS.create("negotiated", replan_ticks=2)
     rng = np.random.default_rng([seed, air_seed])
     air = Air(schedule, lanes, agents, rng)
     if links is not None:
@@ -246,7 +246,7 @@ def fly(
     blocks = [planner(variant, setup, part.tolist()) for part in parts]
     for block in blocks:
         block.rng = rng  # type: ignore[attr-defined]
-        if isinstance(block, IntentBlock):
+        if isinstance(block, NegotiatedBlock):
             block.seq[:] = first_seq
         if prepare is not None:
             prepare(block)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agentsc.links.flight import Deliveries
 from agentsc.protocol import PROTOCOLS, Setup, Variant
 from agentsc.protocol.forks import Forks
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 from envs.geometry import segment_closest
 
 DT = 5 / 64
@@ -109,7 +109,7 @@ def part(air: Air, share: float, lanes: int, agents: int, rounds: int, rng: np.r
     air.disturb = cut
 
 
-def place(block: IntentBlock, clock: int) -> NDArray[np.float32]:
+def place(block: NegotiatedBlock, clock: int) -> NDArray[np.float32]:
     """Where a block's vehicles are [lane, agent, 2] after message round ``clock``."""
     tick, rest = divmod(clock + 1, ROUNDS)
     ticks = np.broadcast_to(tick - 1 + np.arange(2), (len(block.rows), 2))
@@ -120,7 +120,7 @@ def place(block: IntentBlock, clock: int) -> NDArray[np.float32]:
 
 def brave(
     schedule: Schedule, hazards: Hazards, *, lanes: int = 40, agents: int = 5, ticks: int = 60, seed: int = 0,
-    planner: Callable[[Any, Setup, list[int]], IntentBlock] = GivingPlanner, variant: Variant | None = None,
+    planner: Callable[[Any, Setup, list[int]], NegotiatedBlock] = GivingPlanner, variant: Variant | None = None,
     apart: float = 0.12, half: float = 0.38, links: Callable[[Air], None] | None = None,
     first_seq: int = 0,
 ) -> Flown:  # fmt: skip
@@ -134,7 +134,7 @@ def brave(
     """
     world = crowd(lanes, agents, seed, ticks=ticks, apart=apart, half=half)
     setup = setup_of(world, seed)
-    variant = variant or PROTOCOLS.create("intent", replan_ticks=2, clock_skew_s=hazards.skew * ROUND_S)
+    variant = variant or PROTOCOLS.create("negotiated", replan_ticks=2, clock_skew_s=hazards.skew * ROUND_S)
     rng = np.random.default_rng([seed, 2])
     air = Air(schedule, lanes, agents, rng)
     if links is not None:

@@ -57,8 +57,8 @@ LAYOUTS = {
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
 AWARDS, WORDS = 2, 3
-OF_PROTOCOL = {"token": "intent", "verdicts": "intent", "proposal": "intent", "state": "orca"} | dict.fromkeys(
-    ("agree", "progress", "renew"), "course"
+OF_PROTOCOL = {"token": "negotiated", "verdicts": "negotiated", "proposal": "negotiated", "state": "orca"} | dict.fromkeys(
+    ("agree", "progress", "renew"), "intent"
 ) | {"auction": "market"}
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 

@@ -45,7 +45,7 @@ def test_packets_wait_for_each_receiver_and_keep_their_bytes() -> None:
 
 
 def test_what_claims_to_come_from_further_ahead_is_refused() -> None:
-    variant = PROTOCOLS.create("intent", clock_skew_s=2 * SETUP.world.dt / ROUNDS)
+    variant = PROTOCOLS.create("negotiated", clock_skew_s=2 * SETUP.world.dt / ROUNDS)
     block = variant.block(SETUP, range(4))
     block.listen(packets(12, 13), 10)
     assert block.counters.invalid.sum() == 1, "13 is three rounds ahead"
@@ -73,6 +73,6 @@ def test_skew_counts_in_whole_rounds_and_has_an_end() -> None:
 
 
 def test_no_skew_changes_nothing() -> None:
-    block = PROTOCOLS.create("intent").block(SETUP, range(4))
+    block = PROTOCOLS.create("negotiated").block(SETUP, range(4))
     assert block.distance == SETUP.world.separation + 0.1 * SETUP.world.radius  # type: ignore[attr-defined]
     assert block._early is None  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ from scipy import stats
 from agentsc.intent.codec import decode, encode
 from agentsc.links.flight import Deliveries
 from agentsc.protocol import PROTOCOLS, Block, Setup, Variant
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 
 pytestmark = pytest.mark.filterwarnings("error")
 SPEC = setup_of(crowd(1, 2, 0)).spec
@@ -201,6 +201,6 @@ def test_a_forged_majority_makes_the_rule_fail_so_the_fleet_is_sensitive_to_what
 
 
 def test_genuine_packets_are_never_refused() -> None:
-    for planner in (RandomPlanner, IntentBlock):
+    for planner in (RandomPlanner, NegotiatedBlock):
         outcome = fly(ROUGH, lanes=8, agents=4, ticks=30, seed=6, planner=planner)
         assert outcome.commits.sum() > 0 and outcome.refused.sum() == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentsc.baselines.weakened import BLOCKS
 from agentsc.protocol import PROTOCOLS
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 
 LANES = 40
 hazards = st.builds(
@@ -31,7 +31,7 @@ def weakened(rule: str, **parameters: object) -> dict:
     return {"planner": planner, "variant": PROTOCOLS.create("weakened", rule=rule, replan_ticks=2, **parameters)}
 
 
-class GivingIntent(Giving, IntentBlock):
+class GivingIntent(Giving, NegotiatedBlock):
     """The real planner, which gives forks away at random besides."""
 
 
@@ -91,7 +91,7 @@ def test_clocks_that_differ_more_than_that_do() -> None:
     def slow(air: Air) -> None:
         air.delay[:] = 9
 
-    unaware = PROTOCOLS.create("intent", replan_ticks=2)
+    unaware = PROTOCOLS.create("negotiated", replan_ticks=2)
     flown = brave(Schedule(jitter=0.0), Hazards(skew=8), variant=unaware, lanes=120, half=0.5, links=slow)
     assert flown.refused == 0 and flown.collided.sum() >= 2
 

@@ -8,7 +8,7 @@ from air import RandomPlanner, Schedule, fly
 
 from agentsc.intent.codes import PLAN_CODES
 from agentsc.protocol import Setup
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 from envs.world import World
 
 
@@ -34,5 +34,5 @@ def test_committed_plans_stay_apart(schedule: Schedule) -> None:
 
 
 def test_the_whole_planner_is_safe_on_random_samples() -> None:
-    outcome = fly(Schedule(loss=0.3, delay=6), lanes=6, agents=5, ticks=40, seed=3, planner=IntentBlock)
+    outcome = fly(Schedule(loss=0.3, delay=6), lanes=6, agents=5, ticks=40, seed=3, planner=NegotiatedBlock)
     assert not outcome.collided.any() and outcome.commits.sum() > 60

@@ -28,7 +28,7 @@ def collected(log: RunLog) -> float:
 
 
 def test_sold_sites_are_worth_more_than_drawn_ones_and_everybody_has_one() -> None:
-    sold, drawn = run(agents=5, sites=5, episodes=4), run("intent", agents=5, sites=5, episodes=4)
+    sold, drawn = run(agents=5, sites=5, episodes=4), run("negotiated", agents=5, sites=5, episodes=4)
     assert sold.success.all()
     assert collected(sold) > collected(drawn)
 
@@ -36,7 +36,7 @@ def test_sold_sites_are_worth_more_than_drawn_ones_and_everybody_has_one() -> No
 def test_without_sites_it_is_intent_to_the_bit() -> None:
     tree = {"scenario": {"name": "weave", "agents": 4}, "episodes": 2, "seed": 3, "device": "cpu", "ticks": 30}
     digests = []
-    for name in ("intent", "market"):
+    for name in ("negotiated", "market"):
         job = prepare(resolve(None, {**tree, "protocol": {"name": name}}))
         digests.append(run_lanes(job.config, job.world).digest())
     assert digests[0] == digests[1]

@@ -23,7 +23,7 @@ def test_vehicles_are_where_their_committed_plans_say(dynamics: str) -> None:
     """Crowded enough for foresight, shortened plans and detours; every plan continues the one before it."""
     world = SCENARIOS.create("warehouse", agents=14, dynamics=dynamics).build(11, [0])
     setup = Setup.of(world, prior="edge-prior", rounds=2, seed=11)
-    fleet = LocalFleet(PROTOCOLS.create("intent"), setup, None, "cpu")
+    fleet = LocalFleet(PROTOCOLS.create("negotiated"), setup, None, "cpu")
     medium = Medium("erasure:p=0.1", 11, world.episodes, world.agents, world.dt / 2)
     arena, block = Arena(world), fleet.block
     assert isinstance(block, PlanningBlock)

@@ -17,7 +17,7 @@ from agentsc.protocol.reception import within_reach
 AGENTS, POINTS, CLOCK = 3, 33, 40
 SETUP = setup_of(crowd(1, AGENTS, 0))
 SPEC = SETUP.spec
-HEARERS = {"intent": PLAN, "full-trajectory": TRAJECTORY, "mader": TRAJECTORY, "orca": STATE}
+HEARERS = {"negotiated": PLAN, "full-trajectory": TRAJECTORY, "mader": TRAJECTORY, "orca": STATE}
 """Protocol → a section or kind that its packets have."""
 
 
@@ -25,7 +25,7 @@ def one(protocol: str) -> Message:
     """A packet of agent 1 that receiver 0 has no reason to doubt."""
     message = Message.blank(1, SPEC, 0, POINTS)
     message.id[:], message.clock[:] = 1, CLOCK - 1
-    if protocol == "intent":
+    if protocol == "negotiated":
         message.sections[:] = INTENT | STATUS | PLAN
         message.plan[:, :2] = SPEC.lattice(np.zeros((1, 2), np.float32))
         message.t0_offset[:] = T0_PAST + 1
@@ -74,7 +74,7 @@ def test_nobody_hears_itself(protocol: str) -> None:
 @pytest.mark.parametrize("protocol", HEARERS)
 def test_nothing_was_sent_before_the_start(protocol: str) -> None:
     message = one(protocol)
-    message.clock[:] = CLOCK + 1 if protocol != "intent" else (1 << 16) - 1
+    message.clock[:] = CLOCK + 1 if protocol != "negotiated" else (1 << 16) - 1
     assert heard(message, block(protocol)) == 1
 
 
@@ -105,9 +105,9 @@ def test_a_trajectory_starts_no_later_than_the_protocol_plans_ahead(ahead: int, 
 
 @pytest.mark.parametrize(("offset", "refused"), [(T0_PAST + 24, 0), (T0_PAST + 25, 1), (T0_PAST - 19, 0), (0, 1)])
 def test_a_proposal_starts_between_the_start_and_the_longest_lead(offset: int, refused: int) -> None:
-    message = one("intent")
+    message = one("negotiated")
     message.t0_offset[:] = offset
-    assert heard(message, block("intent")) == refused, "the tick of sending is 19"
+    assert heard(message, block("negotiated")) == refused, "the tick of sending is 19"
 
 
 @pytest.mark.parametrize("protocol", HEARERS)
@@ -118,7 +118,7 @@ def test_messages_of_other_protocols_are_refused(protocol: str, other: str) -> N
 
 def test_refusals_are_counted_per_receiver_in_lanes_that_still_run() -> None:
     setup = setup_of(crowd(2, AGENTS, 0))
-    listener = PROTOCOLS.create("intent").block(setup, range(AGENTS))
+    listener = PROTOCOLS.create("negotiated").block(setup, range(AGENTS))
     listener.active = np.array([True, False])
     lane = np.repeat(np.int32([0, 1]), 2)
     receiver = np.tile(np.int32([1, 2]), 2)

@@ -16,7 +16,7 @@ class Fleet:
     """One lane of random planners in one block, over a perfect radio."""
 
     def __init__(self, agents: int, **parameters: object) -> None:
-        variant = PROTOCOLS.create("intent", replan_ticks=2, **parameters)
+        variant = PROTOCOLS.create("negotiated", replan_ticks=2, **parameters)
         self.block = RandomPlanner(variant, setup_of(crowd(1, agents, 3)), [*range(agents)])
         self.block.rng = np.random.default_rng(0)
         self.air, self.clock = Air(Schedule(), 1, agents, self.block.rng), 0

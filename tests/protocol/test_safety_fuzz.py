@@ -18,7 +18,7 @@ from agentsc.baselines.weakened import BLOCKS, Rule
 from agentsc.intent.codec import decode
 from agentsc.links.medium import Packets
 from agentsc.protocol import PROTOCOLS
-from agentsc.protocol.variants.intent import IntentBlock
+from agentsc.protocol.variants.negotiated import NegotiatedBlock
 from envs.errors import ConfigError
 
 LANES = 40
@@ -48,7 +48,7 @@ def test_no_schedule_brings_agents_closer_than_touching(request: pytest.FixtureR
 
 @pytest.mark.parametrize("schedule", [Schedule(), ROUGH], ids=["perfect", "rough"])
 def test_the_whole_planner_is_safe_on_random_samples(schedule: Schedule) -> None:
-    outcome = fly(schedule, lanes=6, agents=5, ticks=40, seed=3, planner=IntentBlock)
+    outcome = fly(schedule, lanes=6, agents=5, ticks=40, seed=3, planner=NegotiatedBlock)
     assert not outcome.collided.any() and outcome.commits.sum() > 60
 
 
@@ -84,10 +84,10 @@ def test_every_weaker_rule_can_be_chosen_by_name() -> None:
 
 
 def test_packets_that_reach_a_lane_after_its_end_change_no_other_lane() -> None:
-    def second_round(ended: int) -> tuple[Packets, IntentBlock]:
+    def second_round(ended: int) -> tuple[Packets, NegotiatedBlock]:
         """All agents propose; then verdicts are due, and a lane may have ended in between."""
         setup = setup_of(crowd(6, 2, 0))
-        block = RandomPlanner(PROTOCOLS.create("intent", replan_ticks=1), setup, [0, 1])
+        block = RandomPlanner(PROTOCOLS.create("negotiated", replan_ticks=1), setup, [0, 1])
         block.rng = np.random.default_rng(1)
         air = Air(Schedule(), 6, 2, block.rng)
         block.listen(air.deliver(0), 0)

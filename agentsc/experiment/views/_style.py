@@ -18,7 +18,7 @@ PALETTE = (
     *("#7A3E9D", "#B03060", "#2F7F7F"),
 )
 MARKERS = "osD^vP*Xph<>"
-FIRST = ("intent", "full-trajectory", "orca", "rmader", "mader", "prioritised", "perfect-link", "silent")
+FIRST = ("intent", "negotiated", "full-trajectory", "orca", "rmader", "mader", "prioritised", "perfect-link", "silent")
 """Protocols that keep the first colours; others follow in the order of their names."""
 
 STYLE: dict[str, Any] = {

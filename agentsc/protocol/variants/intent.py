@@ -1,370 +1,361 @@
-"""Our protocol: intent tokens, proposals, grants and locks."""
+"""Agree on an order once, then say how far you are: the fewest bits per agreement.
+
+Everybody tells its wish until all know all wishes. From those everybody works out the same course (routes, and who
+passes where before whom; `agentsc.protocol.joint`), and says so by its digest. Who knows that all say the same sets
+out, and from then on commits to steps as the course's order allows, and tells how far it has committed: no plans cross
+the air, and no grants.
+
+Whoever wants to go elsewhere calls for the next course: it tells its new wish, and how far along the present course it
+will still go; whoever hears that does the same. Then all is as before, but that the new course begins with what
+everybody had promised to still do. Courses are numbered; a packet that speaks of one says that all have agreed to the
+one before.
+
+Whoever has not yet agreed to the first course may leave instead: when none is found, or wishes are missing for too
+long. Then it can never be agreed on, and everybody negotiates plan by plan (`agentsc.protocol.variants.negotiated`).
+
+Safe under any loss: until it sets out an agent rests where the roster says, or goes no farther than it has said. It
+sets out knowing that all others have agreed. Who has agreed leaves only upon hearing of somebody who has left without
+agreeing; so if anybody sets out, nobody has left or ever will. From then on the course's own argument holds
+(`agentsc.protocol.joint.order`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
+from agentsc.intent.fields import AGREE, PROGRESS, RENEW
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
-from agentsc.protocol.early import Early, rounds_ahead, widened
-from agentsc.protocol.grants import verdicts
-from agentsc.protocol.notes import notes_to, verdicts_of
+from agentsc.protocol.joint.order import Course, Progress
+from agentsc.protocol.joint.search import Lead
+from agentsc.protocol.joint.settle import DIGEST_BYTES, Settler, digest
 from agentsc.protocol.reception import Received
-from agentsc.protocol.situation import PlanningVariant
-from agentsc.protocol.standing import MAX_LEAD, StandingBlock
+from agentsc.protocol.situation import Flags, Floats, Ints
+from agentsc.protocol.variants.negotiated import MAX_LEAD, Negotiated, NegotiatedBlock
+from envs import keyed
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-STUCK = 2
-"""Priority of an agent that has made no progress for long."""
-VERDICT_SEQS = 8
-"""A verdict names a proposal by the last three bits of its sequence number."""
+UNDER_WAY, GATHERING, AGREED, FREE = range(4)
+LEFT = (1 << 8 * DIGEST_BYTES) - 1
+"""Stands for a digest in packets of those who have left."""
+URGENT, PATIENT = 3, 8
+"""Rounds between repeats of a progress, if a peer is at a step that waits for it, and if one will be later."""
+NUMBERS = 1 << 16
+"""Courses are numbered in sixteen bits, as rounds are: none is agreed on in less than a round."""
+MOST_LAG = (1 << 8) - 1
 
 
 @PROTOCOLS.register("intent")
-class Intent(PlanningVariant):
-    """Intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
+class Intent(Negotiated):
+    """Wishes instead of plans: all work out the same course from them, and tell how far they are along it."""
 
-    heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
-    rank_changes: bool = Field(
-        False, description="who makes room hands the role of grantor over to a peer that is stuck"
-    )
-    clock_skew_s: float = Field(
-        0.0, ge=0.0, description="seconds by which two clocks may differ; plans keep so much farther apart, at v_max"
-    )
-
-    @property
-    def negotiates(self) -> bool:
-        """Plans wait for grants."""
-        return True
+    attempts: int = Field(100, ge=1, description="orders of agents tried until everybody has a route")
+    repairs: int = Field(40, ge=0, description="neighbourhoods searched to improve the routes after that")
+    patience_s: float = Field(8.0, gt=0.0, description="who has not heard all wishes by then negotiates plan by plan")
+    ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
+    renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
 
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
 
 
-class IntentBlock(StandingBlock):
-    """The round: listen to verdicts and proposals, decide, answer; see `agentsc.protocol.grants`."""
+class IntentBlock(NegotiatedBlock):
+    """Every row is on a course, or on none yet (number −1), and may be about to agree on the next one."""
 
     variant: Intent
 
     def __init__(self, variant: Intent, setup: Setup, ids: Sequence[int]) -> None:
         super().__init__(variant, setup, ids)
-        rows, world = len(self.rows), setup.world
-        self.distance = widened(self.distance, variant.clock_skew_s, world.v_max)
-        ahead = rounds_ahead(variant.clock_skew_s, world.dt / setup.rounds)
-        self._early = Early(setup.spec, ahead) if ahead else None
-        # Whose grant the pending proposal needs, and whose it has.
-        self.asked = np.zeros((rows, self.agents), bool)
-        self.granted = np.zeros((rows, self.agents), bool)
-        self.seq = np.zeros(rows, np.int64)
-        self.spent = np.full((rows, VERDICT_SEQS), -1, np.int64)
-        self.codes = np.zeros((rows, setup.spec.columns), np.int32)
-        self.committed_codes = np.zeros((rows, setup.spec.columns), np.int32)
-        self.committed_codes[:, :2] = setup.spec.lattice(self.own.path[:, 1, 0])
-        self.first_sent = np.zeros(rows, np.int64)
-        self.plan_sent = np.zeros(rows, np.int64)
-        self.last_sent = np.full(rows, -1, np.int64)
-        self.news = np.zeros(rows, bool)
-        self.told = np.full((rows, 2), -1, np.int64)
-        # Ticks that agreement takes, repeats included, and rounds until a verdict comes back.
-        self.agreement = np.ones(rows)
-        self.echo = np.full(rows, 2.0)
-        self._answers: list[NDArray[np.int64]] = []
-        self._repeats = np.zeros((0, 4), np.int64)
+        world, rows = setup.world, len(self.rows)
+        # Clocks that differ are waited for along a course: only plans have to keep farther apart for that.
+        distance = world.separation + variant.margin * world.radius
+        self.settler = Settler(world, distance, variant.attempts, variant.repairs)
+        self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
+        # Routes have corners: a limit on acceleration leaves only plans of the prior.
+        self.phase = np.full(rows, FREE if np.isfinite(world.a_max) else GATHERING)
+        self.number = np.full(rows, -1)
+        self.since = np.zeros(rows, np.int64)
+        self.called = np.zeros(rows, np.int64)
+        """Round in which each row told its wish for the next course first."""
+        self.restless = np.zeros(rows, bool)
+        """Wants to go elsewhere than its course leads."""
+        # Of the next course, [row, peer]: wishes, how far peers go until then (steps, tick, lag), what they make of it.
+        self.wishes = np.full((rows, self.agents, 2), -1, np.int64)
+        self.wishes[self.rows, self.id] = setup.spec.lattice(self.goal)
+        self.cuts = np.zeros((rows, self.agents, 3), np.int64)
+        self.digests = np.zeros((rows, self.agents), np.int64)
+        self.under_way = np.zeros((rows, self.agents), bool)
+        self.progress: dict[tuple[int, int], Progress] = {}
+        self.reported = np.zeros(rows, np.int64)
+        self.owes = np.zeros(rows, bool)
+        # Where each row is at each tick, as far as committed; it rests after that.
+        self.track = np.repeat(self.own.path[:, 1, :1], world.max_ticks + 2, axis=1)
+        self.patience = round(variant.patience_s / world.dt)
+        self.renewal = round(variant.renew_s / world.dt)
 
-    # -- the rule; the first part of it, `must_ask` and `guards`, is in `StandingBlock` -------------
+    @property
+    def negotiating(self) -> Flags:
+        """Those who have left the first course, or never had one."""
+        return super().negotiating & (self.phase == FREE)
 
-    def may_grant(self, row: Ints, path: Floats, start: Ints) -> Flags:
-        """Whether rows may grant plans [n, H + 1, 2] from ticks ``start`` on: bool [n]. Rule 2."""
-        return verdicts(self.own, self.pending, row, path, start, self.distance)
+    def retarget(self, goal: Floats, tick: int) -> None:
+        """See `Block.retarget`: a new goal is a wish for the next course."""
+        before = self.goal.copy()
+        super().retarget(goal, tick)
+        changed = (self.goal != before).any(1)
+        self.restless |= changed & (self.phase != FREE)
+        # Before anybody knows it, a wish may still change.
+        early = changed & (self.number < 0) & (self.last_sent < 0)
+        self.wishes[early, self.id[early]] = self.setup.spec.lattice(self.goal[early])
 
-    def release(self, row: Ints, peer: Ints, sent: Ints, committed: Ints, pending: Ints) -> None:
-        """Unlock what the newest statuses of peers show to be over. Rule 3; rule 4 is `clear_of_peers`."""
-        self.knowledge.status(row, peer, sent, committed, pending)
+    def _on_courses(self, rows: Ints) -> list[tuple[Progress, Ints, Ints]]:
+        """The courses that rows are on: each one's progress, indices into ``rows``, and their places in the block."""
+        found = []
+        pair = self.lane[rows] * (1 << 32) + self.number[rows]
+        for one in np.unique(pair[self.number[rows] >= 0]).tolist():
+            here = np.flatnonzero(pair == one)
+            place = rows[here] % len(self.ids)
+            found.append((self.progress[one >> 32, one & ((1 << 32) - 1)], here, place))
+        return found
 
-    # -- exchange: what came in ----------------------------------------------------------------
-
-    def listen(self, inbox: Deliveries, clock: int) -> None:
-        """Update locks, answer proposals, count grants; then commit or abandon what is due."""
-        tick = self.tick(clock)
-        self.clock = clock
-        self.advance(tick)
-        self._answers = []
-        asked_twice, self._repeats = self._repeats, np.zeros((0, 4), np.int64)
-        if self._early is not None:
-            inbox = self._early.due(inbox, clock)
-        inbox = self.awake(inbox)
-        if len(inbox):
-            self._take_in(inbox, clock)
-        # Who had to ask twice is answered twice: verdicts are short, proposals are long.
-        row, peer, seq, _ = asked_twice.T
-        held = self.knowledge.plans.take((row, peer, np.ones_like(row)))
-        self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
-        self._settle(clock, tick)
-        self.stand(clock, self._patience())
-
-    def _patience(self) -> Floats:
-        """Rounds [row] after which something that was not answered is said again."""
-        return np.asarray(np.ceil(self.echo - 0.25), np.float32)
+    # -- exchange: what came in ------------------------------------------------------------------
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
-        self._absorb(self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0))
-
-    def _absorb(self, received: Received) -> None:
+        received = self.receive(inbox, clock, MAX_LEAD, _of_use)
         message, packet, lane, place, sender, sent = received
-        row = lane * len(self.ids) + place
-        path = np.zeros((len(message), self.horizon + 1, 2), np.float32)
-        planned = np.flatnonzero(message.sections & PLAN)
-        path[planned] = self._points(self.setup.spec.dequantise(message.plan[planned]))
-        given = verdicts_of(message)
-        # Several packets of one sender are taken in the order they were sent.
-        order = np.lexsort((sent, sender, row))
-        row, sender, sent, packet = row[order], sender[order], sent[order], packet[order]
-        pair = row * self.agents + sender
-        turn = np.arange(len(pair)) - np.searchsorted(pair, pair)
-        for wave in range(int(turn.max(initial=-1)) + 1):
-            now = turn == wave
-            self._take_in_one(row[now], sender[now], sent[now], packet[now], message, path, given)
+        bare = message.sections[packet] == 0
+        rest = ~bare
+        self._absorb(Received(message, packet[rest], lane[rest], place[rest], sender[rest], sent[rest]))
+        packet, row, sender = packet[bare], (lane * len(self.ids) + place)[bare], sender[bare]
+        fine = self.phase[row] != FREE
+        self.owes[row[~fine & (message.kind[packet] == AGREE) & (message.digest[packet] != LEFT)]] = True
+        row, sender, packet = row[fine], sender[fine], packet[fine]
+        speaks_of = message.course[packet]
+        # Somebody on a course knows that all have agreed to it; so does now who hears of it. Wishes for a course
+        # are told by those who are on the one before.
+        on = np.where(message.kind[packet] == PROGRESS, speaks_of, speaks_of - 1)
+        ahead = (on - self.number[row]) % NUMBERS == 1
+        self._set_out(np.unique(row[ahead & (self.phase[row] == AGREED)]))
+        current = (on - self.number[row]) % NUMBERS == 0
+        row, sender, packet = row[current], sender[current], packet[current]
+        kind = message.kind[packet]
+        self._hear_wishes(row[kind != PROGRESS], sender[kind != PROGRESS], packet[kind != PROGRESS], message)
+        self._hear_progress(row[kind != AGREE], sender[kind != AGREE], packet[kind != AGREE], message)
 
-    def _take_in_one(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats, given: Ints
-    ) -> None:
-        """At most one packet per (row, sender)."""
-        known, sections = self.knowledge, message.sections[packet]
-        known.heard[row, sender] = np.maximum(known.heard[row, sender], sent)
-        fresh = ((sections & INTENT) > 0) & (sent > self.intents.clock[row, sender])
-        self._note_intent(row[fresh], sender[fresh], sent[fresh], packet[fresh], message)
+    def _hear_wishes(self, row: Ints, sender: Ints, packet: Ints, message: Message) -> None:
+        """Wishes do not change, and who has agreed or left does not take it back: packets may come in any order."""
+        self.wishes[row, sender] = message.position[packet]
+        self.cuts[row, sender] = np.stack([message.steps[packet], message.done[packet], message.lag[packet]], -1)
+        np.maximum.at(self.digests, (row, sender), message.digest[packet])
+        self._call(np.unique(row[self.phase[row] == UNDER_WAY]))
 
-        count = given[packet]
-        for entry in range(int(count.max(initial=0))):
-            mine = np.flatnonzero((entry < count) & (message.grant_peer[packet, entry] == self.id[row]))
-            if not len(mine):
-                continue
-            self.count_verdict(
-                row[mine], sender[mine], sent[mine],
-                message.grant_seq[packet[mine], entry], message.grant_verdict[packet[mine], entry],
-            )  # fmt: skip
+    def _hear_progress(self, row: Ints, sender: Ints, packet: Ints, message: Message) -> None:
+        self.under_way[row, sender] = True
+        steps, done = message.steps[packet].astype(np.int64), message.done[packet].astype(np.int64)
+        for progress, here, place in self._on_courses(row):
+            progress.hear(place, sender[here], steps[here], done[here])
 
-        fresh = ((sections & STATUS) > 0) & (sent > known.clock[row, sender])
-        row, sender, sent, packet = row[fresh], sender[fresh], sent[fresh], packet[fresh]
-        committed, pending = message.committed_seq[packet], message.pending_seq[packet]
-        self.release(row, sender, sent, committed.astype(np.int64), pending.astype(np.int64))
-        plan = (message.sections[packet] & PLAN) > 0
-        self._note_plan(row[plan], sender[plan], sent[plan], packet[plan], message, path)
-        if message.grant_peer.shape[1] and (given < message.grant_count).any():
-            notes = notes_to(message, given, packet, row, sender, self.id[row])
-            self.hear_notes(notes, message, packet, sent, path)
-        # What a status shows to be outdated hearsay must not stand in the way of a proposal: whoever is
-        # really there will refuse it, and show where.
-        committed = message.committed_seq[packet]
-        old, new = (known.plans.take((row, sender, slot)) for slot in (0, 1))
-        missed = (old.seq != committed) & ~(new.valid & (new.seq == committed)) & ~self.guards(row, sender)
-        known.plans.valid[row[missed], sender[missed], 0] = False
+    def listen(self, inbox: Deliveries, clock: int) -> None:
+        """As in `NegotiatedBlock`, and whatever brings the course on."""
+        super().listen(inbox, clock)
+        running = self.taking_part
+        calling = running & self.restless & (self.phase == UNDER_WAY) & (self.now - self.since >= self.renewal)
+        self._call(np.flatnonzero(calling))
+        gathering = running & (self.phase == GATHERING)
+        for row in np.flatnonzero(gathering & (self.wishes >= 0).all((1, 2))):
+            self._agree(int(row))
+        first = running & (self.number < 0)
+        someone_left = (self.digests == LEFT).any(1) & ((self.phase == GATHERING) | (self.phase == AGREED))
+        late = (self.phase == GATHERING) & (self.now >= self.patience)
+        self._leave(np.flatnonzero(first & (someone_left | late)))
+        settled = (self.digests == self.digests[self.rows, self.id, None]).all(1)
+        self._set_out(np.flatnonzero(running & (self.phase == AGREED) & settled))
+        self._go_on(np.flatnonzero(running & (self.phase == UNDER_WAY)))
 
-    def _note_intent(self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message) -> None:
-        intents = self.intents
-        code = np.stack([message.goal_x[packet], message.goal_y[packet]], -1)
-        intents.goal[row, sender] = goal_point(code, self.setup.spec.bounds)
-        for name in ("priority", "role", "mode", "homotopy", "confidence"):
-            getattr(intents, name)[row, sender] = getattr(message, name)[packet]
-        intents.clock[row, sender] = sent
+    # -- agreeing on a course --------------------------------------------------------------------
 
-    def count_verdict(self, row: Ints, sender: Ints, sent: Ints, seq: Ints, verdict: Ints) -> None:
-        """A verdict counts if it names the pending proposal and was given after that was made."""
-        mine = self.pending.valid[row] & (self.pending.seq[row] % VERDICT_SEQS == seq) & (sent > self.first_sent[row])
-        row, sender, verdict = row[mine], sender[mine], verdict[mine]
-        waited = np.maximum(self.clock - self.plan_sent[row], 2)
-        self.echo[row] += 0.2 * (waited - self.echo[row])
-        yes = verdict == 1
-        np.add.at(self.counters.grants_given, self.lane[row], yes & ~self.granted[row, sender])
-        self.granted[row[yes], sender[yes]] = True
-        denied = row[~yes]
-        if len(denied):
-            self._abandon(np.unique(denied))
+    def _call(self, rows: Ints) -> None:
+        """Tell the wish for the next course; until all have agreed to that, go no farther than said."""
+        for progress, here, place in self._on_courses(rows):
+            row = rows[here]
+            steps, done = progress.word(place)
+            ready = np.maximum(done, self.now)
+            self.wishes[row, self.id[row]] = self.setup.spec.lattice(self.goal[row])
+            self.cuts[row, self.id[row]] = np.stack([steps, ready, ready - self.now], -1)
+            self.phase[row], self.restless[row], self.called[row] = GATHERING, False, self.clock
 
-    def _note_plan(
-        self, row: Ints, sender: Ints, sent: Ints, packet: Ints, message: Message, path: Floats
-    ) -> None:
-        plans = self.knowledge.plans
-        seq = message.pending_seq[packet].astype(np.int64)
-        start = sent // self.setup.rounds + message.t0_offset[packet] - T0_PAST
-        one = np.ones_like(row)
-        same = plans.valid[row, sender, 1] & (plans.seq[row, sender, 1] == seq) & (plans.start[row, sender, 1] == start)
-        # A proposal whose start has passed is dead, and no verdict on it is ever sent: so the last
-        # bits of its sequence number may be used again afterwards (see `_numbers`).
-        alive = start >= self.now
-        final = message.committed_seq[packet] == message.pending_seq[packet]
-        # A committed plan that is shown once more tells its grantors nothing: they hold it locked, except
-        # for those that were restarted.
-        guards = self.guards(row, sender)
-        grantor, hearsay = guards & ~final, ~guards | (final & ~plans.valid[row, sender, 0])
-        ask = grantor & ~same & alive
-        ok = same & grantor
-        ok[ask] = self.may_grant(row[ask], path[packet[ask]], start[ask])
-        note = (ok | hearsay) & ~same
-        plans.put(
-            (row[note], sender[note], one[note]), seq[note], start[note], path[packet[note]]
-        )
-        self.knowledge.confirmed[row[note], sender[note]] = final[note]
-        answer = grantor & alive
-        if answer.any():
-            answers = np.stack([row, sender, seq % VERDICT_SEQS, ok], -1).astype(np.int64)
-            self._answers.append(answers[answer])
-            self._repeats = np.concatenate([self._repeats, answers[answer & same]])
+    def _agree(self, row: int) -> None:
+        """All wishes are known: work out the course."""
+        lane, number = int(self.lane[row]), int(self.number[row]) + 1
+        course = self._course(row)
+        if course is None:
+            if number == 0:
+                self._leave(np.array([row]))
+            return
+        self.phase[row] = AGREED
+        self.digests[row, self.id[row]] = digest(course)
+        if (lane, number) not in self.progress:
+            self.progress[lane, number] = Progress(course, self.ids, self.slack)
+            self.progress.pop((lane, number - 2), None)
+        self.counters.proposals[lane] += 1
+        self.counters.grants_asked[lane] += self.agents - 1
 
-    # -- commit ---------------------------------------------------------------------------------
+    def _course(self, row: int) -> Course | None:
+        """The next course, as one row sees it; None if there is none, and nobody has moved yet."""
+        spec, number = self.setup.spec, int(self.number[row])
+        goals = spec.point(self.wishes[row])
+        key = self.setup.seed, keyed.stream_id("course"), int(self._episode[row]), number + 1
+        starts = self.setup.world.starts[self.lane[row]]
+        if number < 0:
+            return self.settler.course(starts, goals, key)
+        before = self.progress[int(self.lane[row]), number].course
+        tick, starts, lead = led_by(before, self.cuts[row])
+        # Where no way is found from here, one may be found from where everybody will rest.
+        found = self.settler.course(starts, goals, key, tick, lead)
+        return found or self.settler.halt(starts, tick, lead)
 
-    def _settle(self, clock: int, tick: int) -> None:
-        """Commit proposals that everyone has granted; give up those that did not make it in time."""
-        waiting = np.flatnonzero(self.pending.valid)
-        ready = waiting[(self.granted[waiting] | ~self.asked[waiting]).all(1)]
-        ready = ready[tick <= self.pending.start[ready]]
-        if len(ready):
-            took = (clock - self.first_sent[ready]) / self.setup.rounds
-            # Up at once, down slowly: a lead that is too short costs a whole proposal.
-            slower = self.agreement[ready] + 0.15 * (took - self.agreement[ready])
-            self.agreement[ready] = np.maximum(took, slower)
-            np.add.at(self.counters.commit_rounds, self.lane[ready], clock - self.first_sent[ready])
-            self.commit(ready)
-            self.news[ready] = True
-        late = np.flatnonzero(self.pending.valid & (self.pending.start <= tick))
-        if len(late):
-            self.agreement[late] = np.minimum(1.5 * self.agreement[late] + 1.0, MAX_LEAD)
-            self._abandon(late)
-        self.lead = np.clip(np.ceil(self.agreement), 1, MAX_LEAD).astype(np.int64)
+    def _leave(self, rows: Ints) -> None:
+        self.phase[rows] = FREE
+        self.digests[rows, self.id[rows]] = LEFT
+        self.owes[rows] = True
 
-    def restart(self, rows: Ints) -> None:
-        """See `StandingBlock.restart`; the vehicle hands over the number of the plan that it executes."""
-        super().restart(rows)
-        self.seq[rows], self.spent[rows] = self.own.seq[rows, 1], -1
-        self.asked[rows] = self.granted[rows] = False
-        self.first_sent[rows] = self.plan_sent[rows] = self.clock
-        self.last_sent[rows], self.told[rows], self.news[rows] = -1, -1, True
-        self.agreement[rows], self.echo[rows] = 1.0, 2.0
+    def _set_out(self, rows: Ints) -> None:
+        """All have agreed to the next course: it is the present one now."""
+        self.phase[rows] = UNDER_WAY
+        self.number[rows] += 1
+        self.since[rows] = self.now
+        spec = self.setup.spec
+        led_elsewhere = (self.wishes[rows, self.id[rows]] != spec.lattice(self.goal[rows])).any(-1)
+        for progress, here, place in self._on_courses(rows):
+            end = progress.course.route[-1, self.ids[place]]
+            led_elsewhere[here] |= (spec.lattice(end) != self.wishes[rows[here], self.id[rows[here]]]).any(-1)
+            self.reported[rows[here]] = progress.steps[place]
+        self.restless[rows] = led_elsewhere
+        self.wishes[rows], self.cuts[rows], self.digests[rows], self.under_way[rows] = -1, 0, 0, False
+        self.news[rows] = True
+        np.add.at(self.counters.commits, self.lane[rows], 1)
+        np.add.at(self.counters.commit_rounds, self.lane[rows], self.clock - self.called[rows])
+        np.add.at(self.counters.grants_given, self.lane[rows], self.agents - 1)
 
-    def gives(self) -> Flags:
-        """With `rank_changes`: who is not stuck gives to peers that are."""
-        if not self.variant.rank_changes:
-            return super().gives()
-        return (self.intents.priority == STUCK) & (self.own_priority < STUCK)[:, None]
+    def _go_on(self, rows: Ints) -> None:
+        """Commit to steps, and keep in mind where that leads."""
+        for progress, here, place in self._on_courses(rows):
+            may = np.zeros(len(self.ids), bool)
+            may[place] = True
+            before = progress.steps.copy()
+            moved = progress.extend(self.now, may, self.variant.ahead_ticks)
+            for k in np.flatnonzero(moved).tolist():
+                row = int(rows[here[0]]) // len(self.ids) * len(self.ids) + k
+                self._lay(row, progress, k, int(before[k]))
 
-    def commit(self, rows: Ints) -> None:
-        """See `PlanningBlock.commit`; the codes on the air go along."""
-        self.committed_codes[rows] = self.codes[rows]
-        super().commit(rows)
+    def _lay(self, row: int, progress: Progress, place: int, first: int) -> None:
+        """Write steps from ``first`` on into the track; before each of them the row rests."""
+        last = int(progress.steps[place])
+        done = np.minimum(progress.done[place, first + 1 : last + 1], self.track.shape[1] - 1)
+        spots = progress.course.route[first + 1 : last + 1, self.ids[place]]
+        until = np.append(done[1:], self.track.shape[1])
+        for at, end, spot in zip(done, until, spots, strict=True):
+            self.track[row, at:end] = spot
 
-    def _abandon(self, rows: Ints) -> None:
-        """The proposals are dead: their sequence numbers are never committed."""
-        self.pending.valid[rows] = False
-        self.retry[rows] = self.now + 1
+    # -- where everybody is ----------------------------------------------------------------------
 
-    # -- exchange: what goes out ----------------------------------------------------------------
+    def executed(self, rows: Ints, ticks: Ints) -> Floats:
+        """Own positions [rows, k, 2] at ``ticks`` [rows, k], as committed."""
+        spots = super().executed(rows, ticks)
+        on_course = self.number[rows] >= 0
+        at = np.minimum(ticks[on_course], self.track.shape[1] - 1)
+        spots[on_course] = self.track[rows[on_course, None], at]
+        return spots
+
+    # -- exchange: what goes out -----------------------------------------------------------------
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
-        """Propose what was chosen, repeat what is unanswered, answer, and now and then just be heard."""
-        fresh = np.zeros(len(self.rows), bool)
-        if sampled is not None:
-            new, codes, table = self.choose(sampled)
-            numbers = self._numbers(self.due[new])
-            may = numbers >= 0
-            rows, codes, table = self.due[new[may]], codes[may], table.take((may,))
-            self.seq[rows] = table.seq[:] = numbers[may]
-            self.spent[rows, table.seq % VERDICT_SEQS] = table.start
-            self.pending.copy((rows,), table, (slice(None),))
-            self.codes[rows] = codes
-            self.asked[rows], self.granted[rows] = self.must_ask(rows), False
-            self.first_sent[rows] = clock
-            fresh[rows] = True
-            np.add.at(self.counters.proposals, self.lane[rows], 1)
-            np.add.at(self.counters.grants_asked, self.lane[rows], self.asked[rows].sum(1))
-            alone = rows[~self.asked[rows].any(1)]
-            self.commit(alone)
-            self.news[alone] = False
-        patience = self._patience()
-        again = self.pending.valid & ~fresh & (clock - self.plan_sent >= patience)
-        answers = np.concatenate(self._answers)
-        answers = answers[self.negotiating[answers[:, 0]]]
-        # The same verdict may be due as an answer and as a repeat of an earlier one.
-        _, first = np.unique(answers[:, 0] * 1024 + answers[:, 1], return_index=True)
-        answers = answers[first]
-        showing = self.show_due & ~self.pending.valid & self.negotiating
-        self.show_due &= ~showing
-        notes = self.notes(clock, showing, patience)
-        granting = np.zeros(len(self.rows), bool)
-        granting[answers[:, 0]] = granting[notes[:, 0]] = True
-        # Whoever is refused has missed a plan of the one who refuses: it is shown again.
-        shown = np.zeros(len(self.rows), bool)
-        shown[answers[answers[:, 3] == 0, 0]] = True
-        heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
-        quiet = clock - self.last_sent >= heartbeat
-        changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
-        plan, intent = fresh | again, fresh | quiet | changed
-        self.plan_sent[plan] = clock
-        speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
-        if not len(speaking):
-            return _nothing()
-        self.told[speaking] = np.stack([self.role, self.own_priority], -1)[speaking]
-        self.last_sent[speaking] = clock
-        self.news[speaking] = False
-        # Notes come behind the verdicts.
-        answers = np.concatenate([answers[np.argsort(answers[:, 0], kind="stable")], notes])
-        return self._packets(speaking, plan | shown | showing, intent, granting, answers, clock)
-
-    def _numbers(self, rows: Ints) -> Ints:
-        """Sequence numbers [n] that new proposals may have, −1 where there is none yet.
-
-        However late a verdict comes, it must not be taken for one on a later proposal with the same
-        last bits: those are free again when the earlier proposal's start has passed, because verdicts
-        sent from then on are not about it. And a proposal is never called like the committed plan.
-        """
-        number = (self.seq[rows, None] + 1 + np.arange(VERDICT_SEQS)) & 255
-        free = self.spent[rows[:, None], number % VERDICT_SEQS] < self.now
-        free &= number != self.own.seq[rows, 1, None]
-        first = number[np.arange(len(rows)), free.argmax(1)]
-        return np.where(free.any(1), first, -1)
-
-    def _packets(
-        self, rows: Ints, plan: NDArray[np.bool_], intent: NDArray[np.bool_], granting: NDArray[np.bool_],
-        answers: Ints, clock: int,
-    ) -> Packets:  # fmt: skip
-        answers = answers[np.argsort(answers[:, 0], kind="stable")]
-        place = np.arange(len(answers)) - np.searchsorted(answers[:, 0], answers[:, 0])
-        answers, place = answers[place < MAX_GRANTS], place[place < MAX_GRANTS]
-        message = Message.blank(len(rows), self.setup.spec, int(place.max(initial=-1)) + 1)
-        message.sections[:] = (
-            INTENT * intent[rows] + STATUS + PLAN * plan[rows] + GRANTS * granting[rows]
-        )
-        message.id[:] = self.id[rows]
-        message.clock[:] = clock & 0xFFFF
-        for name, code in self.token(rows).items():
-            getattr(message, name)[:] = code
-        message.committed_seq[:] = self.own.seq[rows, 1]
-        message.pending_seq[:] = np.where(self.pending.valid[rows], self.pending.seq[rows], self.own.seq[rows, 1])
-        waiting = self.pending.valid[rows]
-        start = np.where(waiting, self.pending.start[rows], self.own.start[rows, 1])
-        message.plan[:] = np.where(waiting[:, None], self.codes[rows], self.committed_codes[rows])
-        # Once it is over, a plan is a rest where it ended.
-        over = start < self.now - T0_PAST
-        rest = np.zeros_like(message.plan[over])
-        rest[:, :2] = self.setup.spec.lattice(self.own.path[rows[over], 1, -1])
-        message.plan[over] = rest
-        message.t0_offset[:] = np.where(plan[rows], np.maximum(start - self.now, -T0_PAST) + T0_PAST, 0)
-        at = np.searchsorted(rows, answers[:, 0])
-        message.grant_peer[at, place] = answers[:, 1]
-        message.grant_seq[at, place] = answers[:, 2]
-        message.grant_verdict[at, place] = answers[:, 3]
-        np.add.at(message.grant_count, at, 1)
+        """Wishes until all have agreed, progress while somebody waits for it; else as in `NegotiatedBlock`."""
+        running = self.taking_part
+        wish = (self.phase == GATHERING) | (self.phase == AGREED)
+        wish = running & (wish | (self.owes & (clock % self.setup.rounds > 0)))
+        progress = running & (self.phase == UNDER_WAY) & self._worth_telling(clock)
+        self.news[progress], self.owes[wish] = False, False
+        said = super().speak(sampled, clock)
+        rows = np.flatnonzero(wish | progress)
+        if not len(rows):
+            return said
+        self.last_sent[rows] = clock
+        message = Message.blank(len(rows), self.setup.spec)
+        message.id[:], message.clock[:] = self.id[rows], clock & 0xFF
+        message.kind[:] = np.where(wish[rows], np.where(self.number[rows] < 0, AGREE, RENEW), PROGRESS)
+        message.course[:] = (self.number[rows] + wish[rows]) % NUMBERS
+        mine = np.flatnonzero(wish[rows])
+        row = rows[mine]
+        message.position[mine] = np.maximum(self.wishes[row, self.id[row]], 0)
+        message.digest[mine] = self.digests[row, self.id[row]]
+        renewing = mine[self.number[row] >= 0]
+        cut = self.cuts[rows[renewing], self.id[rows[renewing]]]
+        message.steps[renewing], message.done[renewing], message.lag[renewing] = cut.T
+        mine = np.flatnonzero(~wish[rows])
+        for one, here, place in self._on_courses(rows[mine]):
+            message.steps[mine[here]], message.done[mine[here]] = one.word(place)
+            self.reported[rows[mine[here]]] = one.steps[place]
         data, bits = encode(message, self.setup.spec)
-        return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
+        return _merged(said, Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits))
+
+    def _worth_telling(self, clock: int) -> Flags:
+        """bool [row]: steps that some peer waits for and has not been told of, or may have missed."""
+        worth = self.news.copy()
+        silent = clock - self.last_sent
+        rows = np.flatnonzero((self.phase == UNDER_WAY) & self.taking_part)
+        for progress, here, place in self._on_courses(rows):
+            row = rows[here]
+            told = np.zeros(len(self.ids), np.int64)
+            told[place] = self.reported[row]
+            urgent, later, news = (part[place] for part in progress.awaited(told))
+            unsure = ~self.under_way[row]
+            unsure[np.arange(len(row)), self.id[row]] = False
+            urgent |= unsure
+            due = (urgent.any(1) & (silent[row] >= URGENT)) | (later.any(1) & (silent[row] >= PATIENT))
+            worth[row] |= news.any(1) | due
+        return worth
 
 
-def _nothing() -> Packets:
-    none = np.zeros(0, np.int32)
-    return Packets(none, none, np.zeros((0, 0), np.uint8), none)
+def led_by(before: Course, cuts: Ints) -> tuple[int, Floats, Lead]:
+    """What everybody still does of a course before the next one.
+
+    Args:
+        cuts: int64 [agent, 3]: steps that each agent makes of it, the tick by which it rests after them, and how many
+            ticks before that tick it said so. What was done before it said so concerns nobody any more.
+
+    Returns:
+        The tick from which on the next course counts, where everybody rests [agent, 2], and how they come there: as
+        late as they may.
+    """
+    steps, ready, lag = cuts.T
+    steps = np.minimum(steps, before.steps)
+    tick = int((ready - lag).min())
+    until = ready - tick
+    at = tick + np.arange(int(until.max()) + 1)
+    made = np.clip(steps - np.maximum(ready - at[:, None], 0), 0, None)
+    agents = np.arange(len(steps))
+    path = before.route[made, agents]
+    return tick, before.route[steps, agents], Lead(np.asarray(path, np.float32), until)
+
+
+def _of_use(message: Message) -> Flags:
+    return (message.sections != 0) | np.isin(message.kind, (AGREE, PROGRESS, RENEW))
+
+
+def _merged(said: Packets, mine: Packets) -> Packets:
+    """Both, in the order (lane, sender); whoever is in both says ``mine``."""
+    first = said.lane.astype(np.int64) * 1024 + said.sender
+    second = mine.lane.astype(np.int64) * 1024 + mine.sender
+    kept = ~np.isin(first, second)
+    width = max(said.data.shape[1], mine.data.shape[1])
+    data = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (said.data[kept], mine.data)])
+    order = np.argsort(np.concatenate([first[kept], second]), kind="stable")
+    return Packets(
+        np.concatenate([said.lane[kept], mine.lane])[order],
+        np.concatenate([said.sender[kept], mine.sender])[order],
+        data[order],
+        np.concatenate([said.bits[kept], mine.bits])[order],
+    )

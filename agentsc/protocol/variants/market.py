@@ -1,6 +1,6 @@
 """Who goes where is sold: agents bid for the sites of a world, and drive to what they have won.
 
-`intent` as it is moves the fleet; the auction (`agentsc.protocol.auction`, `agentsc.protocol.exchange`) only says
+`negotiated` as it is moves the fleet; the auction (`agentsc.protocol.auction`, `agentsc.protocol.exchange`) only says
 where to. Its packets take rounds in which an agent has nothing else to say. A bid is what a site adds to a tour from
 where the agent was when it last had reason to reckon: at the start, when it has been at a site, when a site that it was
 heading for is lost, and when somebody has gone silent, whose bids then count no more. Who has been at a site says so,
@@ -8,7 +8,7 @@ and the site is never sold again. It goes on to another one only while more site
 otherwise it holds the site that it is at, and leaves the rest to those who have nowhere to be. Who goes on in vain
 comes back.
 
-In a world without sites there is nothing to sell, and this is `intent`.
+In a world without sites there is nothing to sell, and this is `negotiated`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agentsc.protocol.auction import NOBODY
 from agentsc.protocol.exchange import Exchange
 from agentsc.protocol.situation import Flags, Ints
 from agentsc.protocol.tour import Tours
-from agentsc.protocol.variants.intent import Intent, IntentBlock
+from agentsc.protocol.variants.negotiated import Negotiated, NegotiatedBlock
 from envs.tasks import Sites
 from envs.world import World
 
@@ -38,7 +38,7 @@ PATIENCE_S = 1e4
 
 
 @PROTOCOLS.register("market")
-class Market(Intent):
+class Market(Negotiated):
     """Agents bid for the world's sites, agree who has won which, and drive there as intent does."""
 
     bundle: int = Field(1, ge=1, le=16, description="sites that an agent bids for at once, in the order of a tour")
@@ -46,12 +46,12 @@ class Market(Intent):
     pace: int = Field(4, ge=1, le=254, description="codes of bids by which the price clock falls in a round")
     silence_s: float = Field(4.0, gt=0.0, description="bids of an agent that was not heard for so long do not count")
 
-    def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
-        return IntentBlock(self, setup, ids) if setup.world.sites is None else MarketBlock(self, setup, ids)
+    def block(self, setup: Setup, ids: Sequence[int]) -> NegotiatedBlock:
+        return NegotiatedBlock(self, setup, ids) if setup.world.sites is None else MarketBlock(self, setup, ids)
 
 
-class MarketBlock(IntentBlock):
-    """The round of `intent`, with an auction beside it; ``target`` [row] is the site each drives to, −1 for none."""
+class MarketBlock(NegotiatedBlock):
+    """The round of `negotiated`, with an auction beside it; ``target`` [row] is the site each drives to, −1 for none."""
 
     variant: Market
 

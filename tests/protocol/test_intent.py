@@ -21,7 +21,7 @@ from agentsc.protocol import PROTOCOLS, Block
 from agentsc.protocol.joint.order import Course, Progress, needs
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import Settler, digest
-from agentsc.protocol.variants.course import AGREED, FREE, GATHERING, CourseBlock
+from agentsc.protocol.variants.intent import AGREED, FREE, GATHERING, IntentBlock
 from envs.geometry import segment_closest
 from envs.scenarios import SCENARIOS
 
@@ -182,7 +182,7 @@ def test_everybody_works_out_the_same_course() -> None:
 # -- the protocol ----------------------------------------------------------------------------------
 
 
-class RandomCourse(RandomChoice, CourseBlock):
+class RandomCourse(RandomChoice, IntentBlock):
     """The real protocol; who has left it draws plans at random."""
 
 
@@ -192,7 +192,7 @@ def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, pat
     courses = bank(agents)
     starts = crowd(LANES, agents, 11).starts
 
-    def prepare(block: CourseBlock) -> None:
+    def prepare(block: IntentBlock) -> None:
         def look_up(begin: NDArray, goals: NDArray, key: object, tick: int, lead: Lead) -> Course | None:
             first = np.flatnonzero((starts == begin).all((1, 2)))
             # Who had to make room will ask for another course; there is none.
@@ -204,7 +204,7 @@ def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, pat
 
     return fly(
         schedule, lanes=LANES, agents=agents, ticks=150, seed=11, planner=RandomCourse, prepare=prepare,
-        variant=PROTOCOLS.create("course", replan_ticks=2, patience_s=patience_s), air_seed=seed,
+        variant=PROTOCOLS.create("intent", replan_ticks=2, patience_s=patience_s), air_seed=seed,
     )  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def test_no_schedule_brings_agents_closer_than_touching(request: pytest.FixtureR
     assert sum(flown) >= (10_000 if thorough else 200)
 
 
-def sets_out_at_once(block: CourseBlock) -> None:
+def sets_out_at_once(block: IntentBlock) -> None:
     """Without waiting for all others to agree."""
     listen = block.listen
 
@@ -237,7 +237,7 @@ def sets_out_at_once(block: CourseBlock) -> None:
     block.listen = eager  # type: ignore[method-assign]
 
 
-def ignores_the_order(block: CourseBlock) -> None:
+def ignores_the_order(block: IntentBlock) -> None:
     agree = block._agree
 
     def careless(row: int) -> None:
@@ -249,7 +249,7 @@ def ignores_the_order(block: CourseBlock) -> None:
     block._agree = careless  # type: ignore[method-assign]
 
 
-def forgets_that_it_agreed(block: CourseBlock) -> None:
+def forgets_that_it_agreed(block: IntentBlock) -> None:
     """After a while without news it negotiates plan by plan, though others may have set out."""
     listen = block.listen
 
@@ -269,7 +269,7 @@ def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(weaken: object) -> Non
 
 def test_words_of_a_course_that_one_has_not_agreed_to_mean_nothing() -> None:
     setup = setup_of(crowd(1, 3, 0))
-    block = CourseBlock(PROTOCOLS.create("course"), setup, [0, 1, 2])
+    block = IntentBlock(PROTOCOLS.create("intent"), setup, [0, 1, 2])
     message = Message.blank(2, setup.spec)
     message.id[:], message.kind[:], message.course[:] = 1, PROGRESS, (0, 7)
     message.steps[:], message.done[:] = 9, 9
@@ -293,7 +293,7 @@ def test_clocks_may_differ_because_agents_wait_that_much_longer(waits: bool) -> 
         blocks[-1].slack *= waits
         return blocks[-1]
 
-    variant = PROTOCOLS.create("course", attempts=8, repairs=0, patience_s=60.0, clock_skew_s=hazards.skew * ROUND_S)
+    variant = PROTOCOLS.create("intent", attempts=8, repairs=0, patience_s=60.0, clock_skew_s=hazards.skew * ROUND_S)
     schedule = Schedule(loss=0.3, delay=3)
     flown = brave(
         schedule, hazards, lanes=8, agents=5, ticks=100, seed=5, planner=planner, variant=variant, half=0.4, apart=0.14
@@ -318,9 +318,9 @@ def random_spots(count: int, half: float, *key: int) -> NDArray[np.float64]:
     ids=["perfect", "rough", "lossy"],
 )  # fmt: skip
 def test_wishes_may_change_on_the_way(schedule: Schedule) -> None:
-    blocks: list[CourseBlock] = []
+    blocks: list[IntentBlock] = []
 
-    def meanwhile(block: CourseBlock, tick: int) -> None:
+    def meanwhile(block: IntentBlock, tick: int) -> None:
         if tick == 0:
             blocks.append(block)
         if tick % 30 != 12 or tick > 100:
@@ -336,7 +336,7 @@ def test_wishes_may_change_on_the_way(schedule: Schedule) -> None:
         patch.setattr("air.crowd", lambda lanes, agents, seed, **rest: crowd(lanes, agents, seed, half=0.5, **rest))
         outcome = fly(
             schedule, lanes=2, agents=4, ticks=400, seed=3, planner=RandomCourse, meanwhile=meanwhile,
-            variant=PROTOCOLS.create("course", attempts=8, repairs=0, patience_s=60.0, renew_s=0.3),
+            variant=PROTOCOLS.create("intent", attempts=8, repairs=0, patience_s=60.0, renew_s=0.3),
         )  # fmt: skip
     assert not outcome.collided.any(), outcome.closest
     number = np.concatenate([block.number.reshape(2, -1) for block in blocks], axis=1)
@@ -349,7 +349,7 @@ def test_wishes_may_change_on_the_way(schedule: Schedule) -> None:
 
 def test_a_fleet_arrives_by_its_course_and_says_little() -> None:
     weave = {"name": "weave", "agents": 8}
-    result = agentsc.run(scenario=weave, protocol="course", link="erasure:p=0.5", episodes=2)
+    result = agentsc.run(scenario=weave, protocol="intent", link="erasure:p=0.5", episodes=2)
     metrics = result.metrics
     assert metrics["success_rate"]["mean"] == 1.0 and metrics["collision_free_rate"]["mean"] == 1.0
     assert metrics["bits_per_agent_s"]["mean"] < 1000
@@ -357,5 +357,5 @@ def test_a_fleet_arrives_by_its_course_and_says_little() -> None:
 
 def test_with_a_limit_on_acceleration_everybody_negotiates() -> None:
     world = SCENARIOS.create("weave", agents=4, a_max=2.0).build(seed=0, episodes=np.arange(1))
-    block: Block = CourseBlock(PROTOCOLS.create("course"), setup_of(world), range(4))
-    assert isinstance(block, CourseBlock) and (block.phase == FREE).all()
+    block: Block = IntentBlock(PROTOCOLS.create("intent"), setup_of(world), range(4))
+    assert isinstance(block, IntentBlock) and (block.phase == FREE).all()
