@@ -5,8 +5,8 @@
 1. Through the decoder: each kind of damage to each kind of packet, and how many are taken for good. How many should be
    is known exactly: random contents pass with 2^-8 or 2^-16; of patterns of k wrong bits, those pass that are words of
    the checksum's code, and they are counted by way of the dual code (`tests/protocol/noise.py`).
-2. Into a fleet of `negotiated` that draws its plans at random and flies them: what was on the air comes again, damaged, in
-   every round. Nothing that any packet says is worth more than a checksum, so a lane may suffer that took in a wrong
+2. Into a fleet of `negotiated` that draws its plans at random and flies them: what was on the air comes again, damaged,
+   in every round. Nothing that any packet says is worth more than a checksum, so a lane may suffer that took in a wrong
    packet with a commit in it; no other may.
 3. Through a radio: `negotiated` as it is, over a link that flips bits, duplicates, reorders and repeats.
 """

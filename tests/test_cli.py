@@ -89,7 +89,8 @@ def test_list_names_what_the_readme_promises(capsys: pytest.CaptureFixture[str])
         "movingai",
     }
     assert found["links"] >= {"perfect", "erasure", "gilbert-elliott", "delay"}
-    assert found["protocols"] >= {"intent", "negotiated", "silent", "orca", "full-trajectory", "perfect-link", "mader", "rmader"}
+    ours = {"intent", "negotiated", "market", "perfect-link"}
+    assert found["protocols"] >= ours | {"silent", "orca", "full-trajectory", "mader", "rmader"}
     assert "edge-prior" in found["presets"]
 
 

@@ -1,8 +1,8 @@
 """Our protocol with one of its safety rules left out: what each rule is there for, measured.
 
-Every class below differs from `agentsc.protocol.variants.negotiated.NegotiatedBlock` in one method, the one that holds the rule
-it breaks. Most are what a sensible person would try first. The fuzz tests drive these very blocks and have to find
-contacts, so a fuzzer that has gone blind is noticed; and anybody can run them like any other protocol:
+Every class below differs from `agentsc.protocol.variants.negotiated.NegotiatedBlock` in one method, the one that holds
+the rule it breaks. Most are what a sensible person would try first. The fuzz tests drive these very blocks and have to
+find contacts, so a fuzzer that has gone blind is noticed; and anybody can run them like any other protocol:
 ``--protocol weakened --set protocol.rule=timed-locks``.
 """
 

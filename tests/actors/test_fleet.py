@@ -64,7 +64,7 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
             np.testing.assert_array_equal(
                 getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts"
             )
-        assert log.network_s is not None and log.network_s > 0.0
+        assert log.network_s is not None and (log.network_s > 0.0 or protocol == "intent")
 
 
 @pytest.mark.parametrize("protocol", ["intent", "negotiated", "orca"])

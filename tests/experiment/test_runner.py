@@ -85,10 +85,10 @@ def test_without_a_link_that_parts_agents_no_graph_is_measured(log: RunLog) -> N
 def test_the_books_of_a_lane_are_closed_when_it_ends() -> None:
     """Whatever was in flight then stays in flight, and nobody relays it, however long other lanes go on."""
     link = "graph:kind=line+relay:hops=9+delay:ms=250"
-    together = log_of(link=link, episodes=2)
+    together = log_of(link=link, episodes=2, protocol="negotiated")
     first = int(together.finish_tick.argmin())
     assert 0 < together.finish_tick[first] < together.finish_tick.max()
-    alone = log_of(link=link, episodes=1, first_episode=first)
+    alone = log_of(link=link, episodes=1, first_episode=first, protocol="negotiated")
     for name in ("packets", "bits", "decisions", "lost"):
         np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[first], err_msg=name)
     for kept in ("radio", "graph"):
@@ -125,7 +125,7 @@ def test_the_books_balance(monkeypatch: pytest.MonkeyPatch) -> None:
             super().transmit(packets, clock, position)
 
     monkeypatch.setattr("agentsc.experiment.runner.Medium", Watched)
-    log = log_of()
+    log = log_of(protocol="negotiated")
     (medium,) = kept
     assert (
         log.packets is not None

@@ -267,7 +267,7 @@ def test_plans_of_other_splines_are_refused() -> None:
 
 
 def test_runs_send_fewer_bits_and_lanes_do_not_matter(tmp_path: Path) -> None:
-    same = {"scenario": "weave", "agents": 6, "seed": 5, "ticks": 24, "link": "erasure:p=0.3"}
+    same = {"scenario": "weave", "agents": 6, "seed": 5, "ticks": 24, "link": "erasure:p=0.3", "protocol": "negotiated"}
     sizes = {}
     for code in ("spline", "learned"):
         result = agentsc.run({"plan_code": code}, episodes=2, out=tmp_path / code, **same)  # type: ignore[arg-type]

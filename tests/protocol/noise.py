@@ -57,9 +57,11 @@ LAYOUTS = {
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
 AWARDS, WORDS = 2, 3
-OF_PROTOCOL = {"token": "negotiated", "verdicts": "negotiated", "proposal": "negotiated", "state": "orca"} | dict.fromkeys(
-    ("agree", "progress", "renew"), "intent"
-) | {"auction": "market"}
+OF_PROTOCOL = (
+    dict.fromkeys(("token", "verdicts", "proposal"), "negotiated")
+    | dict.fromkeys(("agree", "progress", "renew"), "intent")
+    | {"state": "orca", "auction": "market"}
+)
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
 

@@ -51,7 +51,7 @@ class Market(Negotiated):
 
 
 class MarketBlock(NegotiatedBlock):
-    """The round of `negotiated`, with an auction beside it; ``target`` [row] is the site each drives to, −1 for none."""
+    """The round of `negotiated`, and an auction beside it; ``target`` [row] is the site each drives to, −1 for none."""
 
     variant: Market
 
