@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.intent.codec import Message, encode
+from agentsc.intent.codec import Message, decode, encode
 from agentsc.intent.fields import (
+    AGREE,
     BASE,
     GRANT_SEQ_BITS,
     GRANTS,
@@ -19,6 +20,8 @@ from agentsc.intent.fields import (
     LATTICE_BITS,
     MAX_GRANTS,
     PLAN,
+    PROGRESS,
+    PROGRESS_FIELDS,
     STATUS,
     STATUS_FIELDS,
     T0_BITS,
@@ -36,6 +39,8 @@ _INTENT_BITS = sum(bits for _, bits in INTENT_FIELDS)
 _STATUS_BITS = sum(bits for _, bits in STATUS_FIELDS)
 _ANY_SPEC = PlanSpec((0.0, 0.0, 1.0, 1.0), 1.0, 1.0)
 """For packets without a plan; what it says is never used."""
+_FARTHER = 8
+"""Steps by which a forged progress exceeds what the agent has said itself."""
 
 
 class Hostile(Station):
@@ -125,7 +130,9 @@ class Spoofer(Hostile):
     """Packets in the name of agents, with checksums that hold.
 
     ``grants``: whoever proposes a plan is granted it by everybody whom it has to ask. ``plans``: an agent's latest
-    plan is shown at another place. ``noise``: an agent's intent and status with random contents.
+    plan is shown at another place. ``noise``: an agent's intent and status with random contents. ``progress``: an
+    agent is said to have made a few more steps of its course than it has (what goes beyond the course's end would be
+    ignored). ``wishes``: it is said to want to somewhere else.
     """
 
     def __init__(self, *hostile: object, what: str) -> None:
@@ -136,11 +143,17 @@ class Spoofer(Hostile):
         self._proposals: NDArray[np.int64] = np.zeros((0, 3), np.int64)
         self._plan_bits = np.zeros((lanes, agents), np.int64)
         self._plans = np.zeros((lanes, agents, 1), np.uint8)
+        # Number of the course and steps that each agent has told last; −1 before that.
+        self._progress = np.full((lanes, agents, 2), -1, np.int64)
+        self._last_step = (1 << next(bits for name, bits in PROGRESS_FIELDS if name == "steps")) - 1
 
     def send(self, sent: Held, clock: int) -> Held | None:
         """See `Station.send`."""
         acting = self.acting(clock)
-        forge = {"grants": self._grants, "plans": self._displaced, "noise": self._noise}[self.what]
+        forge = {
+            "grants": self._grants, "plans": self._displaced, "noise": self._noise,
+            "progress": self._farther, "wishes": self._elsewhere,
+        }[self.what]  # fmt: skip
         found = forge(acting, clock)
         self._listen(sent)
         return found
@@ -148,6 +161,7 @@ class Spoofer(Hostile):
     def _listen(self, sent: Held) -> None:
         """Remember statuses, plans, and who waits for grants; agents count only what came after their proposal."""
         sections = sent.data[:, 0] >> 4 if len(sent.lane) else np.zeros(0, np.uint8)
+        self._listen_for_progress(sent.take(np.flatnonzero(sections == 0)))
         rows = np.flatnonzero(sections & STATUS)
         part, sections = sent.take(rows), sections[rows]
         at = _BASE_BITS + np.where(sections & INTENT, _INTENT_BITS, 0)
@@ -164,6 +178,37 @@ class Spoofer(Hostile):
             self._plans = np.pad(self._plans, ((0, 0), (0, 0), (0, width - self._plans.shape[2])))
         self._plans[part.lane[plan], part.sender[plan]] = widen(part.data[plan], width)
         self._plan_bits[part.lane[plan], part.sender[plan]] = part.bits[plan] - self.site.sealed_bits
+
+    def _listen_for_progress(self, sent: Held) -> None:
+        message, _ = decode(sent.data, sent.bits - self.site.sealed_bits, _ANY_SPEC)
+        told = np.flatnonzero(message.kind == PROGRESS)
+        self._progress[sent.lane[told], sent.sender[told]] = np.stack([message.course[told], message.steps[told]], -1)
+
+    def _farther(self, acting: NDArray[np.bool_], clock: int) -> Held | None:
+        """Progress of one agent in every lane: many more steps than it has told, and done by now."""
+        known = self._progress[:, :, 0] >= 0
+        lane, author = self._victims(acting & known.any(1), clock, known)
+        course, steps = self._progress[lane, author].T
+        farther = np.minimum(steps + _FARTHER, self._last_step)
+        return self._bare(lane, author, clock, PROGRESS, course=course, steps=farther)
+
+    def _elsewhere(self, acting: NDArray[np.bool_], clock: int) -> Held | None:
+        """A wish of one agent in every lane for the course that comes next, as far as anybody has told."""
+        lane, author = self._victims(acting, clock, np.ones((len(acting), self.site.agents), bool))
+        words = keyed.hash_words(self.site.seeds[lane][:, None], self.number, clock, 3, np.arange(2))
+        place = (words >> np.uint64(64 - LATTICE_BITS)).astype(np.int64)
+        return self._bare(lane, author, clock, AGREE, course=self._progress[lane, :, 0].max(1) + 1, position=place)
+
+    def _bare(self, lane: Ints, author: Ints, clock: int, kind: int, **fields: NDArray[np.int64]) -> Held | None:
+        """Packets of a kind without sections."""
+        if not len(lane):
+            return None
+        message = Message.blank(len(lane), _ANY_SPEC)
+        message.id[:], message.clock[:], message.kind[:] = author, clock & 0xFF, kind
+        for name, values in fields.items():
+            getattr(message, name)[:] = values
+        data, bits = encode(message, _ANY_SPEC)
+        return self.packets(lane, author, np.full(len(lane), clock), data, bits, clock)
 
     def _grants(self, acting: NDArray[np.bool_], clock: int) -> Held | None:
         """Everybody below each proposer grants, as far as a packet has room."""

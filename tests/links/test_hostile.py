@@ -8,7 +8,7 @@ from scipy import stats
 from traffic import everyone, nobody
 
 from agentsc.intent.codec import Message, decode, encode
-from agentsc.intent.fields import GRANTS, INTENT, PLAN, STATUS
+from agentsc.intent.fields import AGREE, GRANTS, INTENT, PLAN, PROGRESS, STATUS
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.age import AgeOfInformation
 from agentsc.links.medium import Medium, Packets
@@ -62,6 +62,30 @@ def test_forged_plans_and_noise_are_well_formed(what: str) -> None:
     assert (found.sender == message.id[found.packet]).all() and len(np.unique(message.id)) > 1
     differs = message.plan[:, :2] if what == "plans" else message.goal_x
     assert len(np.unique(differs, axis=0)) == 5
+
+
+def test_forged_progress_goes_on_from_what_an_agent_has_told_and_wishes_are_for_the_next_course() -> None:
+    told = Message.blank(4, SPEC)
+    told.id[:], told.kind[:], told.course[:], told.steps[:], told.done[:] = range(4), PROGRESS, 3, [0, 5, 10, 4090], 7
+    data, bits = encode(told, SPEC)
+    packets = Packets(np.zeros(4, np.int32), np.arange(4, dtype=np.int32), data, bits)
+    farther = []
+    for what in ("progress", "wishes"):
+        medium = Medium(f"spoofer:what={what}", 3, [0], 4, ROUND_S)
+        medium.transmit(packets, 0)
+        medium.deliver(1)
+        for clock in range(1, 60):
+            medium.transmit(nobody(), clock)
+            found = medium.deliver(clock + 1)
+            message, good = decode(found.payload, found.payload_bits, SPEC)
+            assert good.all() and found.forged.all() and len(good) and balanced(medium)
+            assert (found.sender == message.id[found.packet]).all()
+            if what == "progress":
+                assert (message.kind == PROGRESS).all() and (message.course == 3).all() and (message.done == 0).all()
+                farther += list(zip(message.id.tolist(), message.steps.tolist(), strict=True))
+            else:
+                assert (message.kind == AGREE).all() and (message.course == 4).all()
+    assert set(farther) == {(0, 8), (1, 13), (2, 18), (3, 4095)}
 
 
 def test_replays_are_what_was_sent_and_come_at_their_age() -> None:

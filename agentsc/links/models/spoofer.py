@@ -21,10 +21,11 @@ class Spoofer(HostileLink):
 
     reasons: ClassVar[tuple[str, ...]] = ("crc",)
 
-    what: Literal["grants", "plans", "noise"] = Field(
+    what: Literal["grants", "plans", "noise", "progress", "wishes"] = Field(
         "grants",
         description="grants: every proposal is granted in the name of all; plans: an agent's plan somewhere else; "
-        "noise: an agent's intent and status with random contents",
+        "noise: an agent's intent and status with random contents; progress: an agent is said to be far along its "
+        "course; wishes: an agent is said to want to somewhere else, at random",
     )
 
     def station(self, site: Site, number: int) -> Station:
