@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
-    from policies.trajectory.train import train
+    from policies.training import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,7 +59,7 @@ _CALLS = {
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
     "schema": "agentsc.experiment.schema",
-    "train": "policies.trajectory.train",
+    "train": "policies.training",
     "watch": "agentsc.experiment.watch",
 }
 

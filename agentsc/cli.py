@@ -338,9 +338,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
 ) -> None:
-    """Make demonstrations, train a prior on them, write weights and a model card."""
+    """Train what a preset describes, on demonstrations or scenes; write weights and a model card."""
     from agentsc.experiment.progress import Display
-    from policies.trajectory.train import train as call
+    from policies.training import train as call
 
     with Display(_console(stderr=True)) as display:
         card = call(preset, device=device, out=out, resume=resume, steps=steps, progress=display.stage)
