@@ -26,8 +26,8 @@ class ScenePreset(Plugin):
 
     images: int = Field(1_000_000, ge=64, description="scenes of the training bank: those of seeds 0 to images − 1")
     size: int = Field(32, ge=16, multiple_of=16, description="pixels per side")
-    steps: int = Field(6000, ge=1, description="optimiser steps")
-    batch: int = Field(64, ge=2, description="images per optimiser step")
+    steps: int = Field(12000, ge=1, description="optimiser steps")
+    batch: int = Field(32, ge=2, description="images per optimiser step")
     learning_rate: float = Field(1e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
     ema: float = Field(0.998, gt=0.0, lt=1.0, description="decay of the averaged weights that are kept")
     precision: Literal["float32", "bfloat16"] = Field("bfloat16", description="of training's forward passes")

@@ -22,6 +22,7 @@ class SceneDiffusion(ScenePreset):
     unshuffle: int = Field(2, ge=1, description="pixels of a block per axis")
     ratio_mean: float = Field(-1.2, description="mean of ln(σ/α) in training")
     ratio_std: float = Field(1.3, gt=0.0, description="its standard deviation")
+    steps: int = Field(20000, ge=1, description="optimiser steps")
     learning_rate: float = Field(7e-4, gt=0.0, description="peak rate; warmed up, then cosine decay")
 
     @property

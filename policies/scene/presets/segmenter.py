@@ -19,7 +19,7 @@ class Segmenter(ScenePreset):
     kind: ClassVar[str] = "segmenter"
     width: int = Field(40, ge=4, multiple_of=4, description="channels of the finest level")
     features: int = Field(32, ge=2, description="numbers that describe an image")
-    steps: int = Field(4000, ge=1, description="optimiser steps")
+    steps: int = Field(6000, ge=1, description="optimiser steps")
 
     @property
     def spec(self) -> dict[str, Any]:
