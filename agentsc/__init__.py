@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
+    from agentsc.semantic.transmit import transmit
     from policies.training import train
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "run",
     "schema",
     "train",
+    "transmit",
     "watch",
 ]
 
@@ -60,6 +62,7 @@ _CALLS = {
     "run": "agentsc.experiment.run",
     "schema": "agentsc.experiment.schema",
     "train": "policies.training",
+    "transmit": "agentsc.semantic.transmit",
     "watch": "agentsc.experiment.watch",
 }
 

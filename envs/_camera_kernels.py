@@ -146,7 +146,8 @@ def paint(shapes: Any, counts: Any, looks: Any, views: Any, fine: Any, rgb: Any,
                         labels[image, i, j] = kind
         for i in range(height):
             for j in range(width):
-                light = look[17] + look[13] * (j + 0.5 - 0.5 * width) / width + look[14] * (i + 0.5 - 0.5 * height) / height
+                light = look[17] + look[13] * (j + 0.5 - 0.5 * width) / width
+                light += look[14] * (i + 0.5 - 0.5 * height) / height
                 for channel in range(3):
                     total = 0.0
                     for p in range(fine):

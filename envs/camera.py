@@ -72,11 +72,11 @@ def _views(scenes: Scenes, size: int, view: View) -> NDArray[np.float32]:
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x))[0])
         raise ConfigError(f"view must be birds-eye for a scene without agents, got 'onboard' for scene {row}")
-    cos, sin, pixel = np.cos(heading), np.sin(heading), FIELD_M / size
+    cos, sin, metres = np.cos(heading), np.sin(heading), FIELD_M / size
     made[:, 0], made[:, 1] = x + AHEAD_M * cos, y + AHEAD_M * sin
     # Up in the image is ahead; y grows downwards in the world as in the image, so right is ahead turned by 90°.
-    made[:, 2], made[:, 3] = -pixel * sin, pixel * cos
-    made[:, 4], made[:, 5] = -pixel * cos, -pixel * sin
+    made[:, 2], made[:, 3] = -metres * sin, metres * cos
+    made[:, 4], made[:, 5] = -metres * cos, -metres * sin
     return made
 
 

@@ -323,11 +323,13 @@ def assemble(
     block_colour = _hue(tone[:, 1], 0.15 + 0.4 * tone[:, 2], 0.35 + 0.35 * tone[:, 3])
     zone_colour = _hue(_uniform(keys, "zone-hue", zones.shape[1]), 0.5, 0.75)
     surface = np.floor(_uniform(keys, "surface") * 5.0)
-    there = ~np.isnan(radius)
+    there = np.asarray(~np.isnan(radius))
     shadow = 0.3 + 0.25 * _uniform(keys, "shade")
     fall = np.stack([np.cos(lit), np.sin(lit)], axis=-1) * (0.25 + 0.3 * _uniform(keys, "height"))[:, None]
 
-    def shapes(kind: int, boxes: Boxes, colour: Boxes, opacity: Number, texture: Number, scale: Number, depth: Number) -> Boxes:
+    def shapes(
+        kind: int, boxes: Boxes, colour: Boxes, opacity: Number, texture: Number, scale: Number, depth: Number
+    ) -> Boxes:
         x, y, hx, hy, angle, corner = np.moveaxis(boxes, -1, 0)
         columns = [
             kind, x, y, hx, hy, np.cos(angle), np.sin(angle), corner, depth, *np.moveaxis(colour, -1, 0), opacity,

@@ -72,9 +72,9 @@ class Heard:
 class SymbolChannel:
     """A radio link as images meet it; every image is a block of its own.
 
-    With flat fading an image sees one gain. With ofdm its symbols fill subcarriers one after the other, and what it sends
-    really is convolved with the echoes behind a cyclic prefix: a prefix shorter than the echoes makes subcarriers disturb
-    each other and OFDM symbols the next one, which no receiver here knows of.
+    With flat fading an image sees one gain. With ofdm its symbols fill subcarriers one after the other, and what it
+    sends really is convolved with the echoes behind a cyclic prefix: a prefix shorter than the echoes makes subcarriers
+    disturb each other and OFDM symbols the next one, which no receiver here knows of.
 
     Args:
         spec: awgn, rayleigh, rician or ofdm with ``snr_db``. seed: of all draws.

@@ -117,8 +117,8 @@ class DeepJSCC(nn.Module):
         """Images [batch, 3, H, W], about in [−1, 1].
 
         Args:
-            estimate: of symbols [batch, planes, h, w, 2]. variance: of each given what was received [batch, planes, h, w],
-                in [0, 1]. snr_db, sent: as the sender had them.
+            estimate: of symbols [batch, planes, h, w, 2]. variance: of each given what was received, in [0, 1],
+                [batch, planes, h, w]. snr_db, sent: as the sender had them.
         """
         seen = torch.cat([estimate.movedim(-1, 2).flatten(1, 2), variance], dim=1)
         return self.decoder(seen, self._told(seen, snr_db, sent))

@@ -116,8 +116,8 @@ class JsccCodec(ImageCodec):
 class LinearCodec(ImageCodec):
     """Symbols that are a matrix times the image, for Gaussian data: the test bed whose posterior is known.
 
-    Mean energy 1 holds on average over the data, not for each image, as per-image normalisation is not linear. The decoder
-    is the linear minimum-mean-square estimate.
+    Mean energy 1 holds on average over the data, not for each image, as per-image normalisation is not linear. The
+    decoder is the linear minimum-mean-square estimate.
 
     Args:
         matrix: [2 n, d]; row 2 k and 2 k + 1 make symbol k. It is scaled here.

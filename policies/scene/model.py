@@ -116,7 +116,7 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class ImageReply:
-    """x: float32 [batch, *shape], not clipped. calls: int64 [batch], network calls of each. report: how it was served."""
+    """x: float32 [batch, *shape], not clipped. calls: int64 [batch], network calls of each. report: as ever."""
 
     x: Floats
     calls: NDArray[np.int64]
@@ -140,7 +140,8 @@ class CodecModel(Model[CodecRequest, CodecReply]):
         check_rows("snr_db", request.snr_db, batch, ())
         check_rows("rows", request.rows, batch, self.codec.shape if request.what == "encode" else (request.count, 2))
         if request.what == "decode":
-            check_rows("variance", np.empty(0) if request.variance is None else request.variance, batch, (request.count,))
+            variance = np.empty(0) if request.variance is None else request.variance
+            check_rows("variance", variance, batch, (request.count,))
 
     def key(self, request: CodecRequest) -> Hashable:
         return request.what, request.count
@@ -206,7 +207,9 @@ class ImageModel(Model[ImageRequest, ImageReply]):
         check_keys(request.keys)
         batch = len(request.keys)
         if not 0.0 < request.start_ratio < np.inf:
-            raise ConfigError(f"start_ratio must be positive and finite, got {request.start_ratio:g} (σ/α at the start)")
+            raise ConfigError(
+                f"start_ratio must be positive and finite, got {request.start_ratio:g} (σ/α at the start)"
+            )
         if request.start is not None:
             check_rows("start", request.start, batch, self.codec.shape)
         if request.arrival is None:
@@ -227,7 +230,8 @@ class ImageModel(Model[ImageRequest, ImageReply]):
                 check_rows(f"arrival.{name}", getattr(heard, name), batch, ())
             if not (heard.noise_variance > 0.0).all():
                 row = int(np.flatnonzero(~(heard.noise_variance > 0.0))[0])
-                raise ConfigError(f"arrival.noise_variance must be positive, got {heard.noise_variance[row]:g} in row {row}")
+                bad = heard.noise_variance[row]
+                raise ConfigError(f"arrival.noise_variance must be positive, got {bad:g} in row {row}")
         SOLVERS.parse(request.solver)
         for spec in (request.guidance, request.confirm):
             if spec:

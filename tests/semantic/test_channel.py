@@ -68,7 +68,7 @@ def test_errors_of_estimated_gains_are_the_closed_forms(snr_db: float, pilots: i
             heard = SymbolChannel(spec, 2, csi=csi, pilots=pilots).send(symbols(6000, 64))
             found = np.abs(heard.gain - heard.true_gain) ** 2
             assert found.mean() == pytest.approx(error, rel=0.05), (spec, csi)
-            assert heard.noise_variance - heard.true_noise == pytest.approx(error), "the receiver knows how unsure it is"
+            assert heard.noise_variance - heard.true_noise == pytest.approx(error), "it knows how unsure"
 
 
 @pytest.mark.parametrize("length", [64, 100, 7])

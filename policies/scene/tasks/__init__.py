@@ -46,7 +46,9 @@ class Task(ABC):
         """Scenes of one batch, int64 [batch]."""
         return torch.randint(self.preset.images, (self.preset.batch,), generator=generator).numpy()
 
-    def scenes(self, seeds: NDArray[np.int64], families: tuple[str, ...] = TRAINED) -> tuple[torch.Tensor, torch.Tensor]:
+    def scenes(
+        self, seeds: NDArray[np.int64], families: tuple[str, ...] = TRAINED
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Images [batch, 3, size, size] in [−1, 1] and classes int64 [batch, size, size] of those seeds.
 
         Half are views from above, half onboard; the seed decides.

@@ -82,8 +82,8 @@ def pass_through(
 ) -> torch.Tensor:
     """Images behind a channel whose receiver knows the gains and estimates every symbol linearly.
 
-    A gain's phase is undone exactly, so only its ``power`` [batch, plane, h, w] (or to be broadcast) matters: received is
-    √power · s + n with n ~ CN(0, N0).
+    A gain's phase is undone exactly, so only its ``power`` [batch, plane, h, w] (or to be broadcast) matters: received
+    is √power · s + n with n ~ CN(0, N0).
     """
     variance = torch.pow(10.0, -0.1 * snr_db)[:, None, None, None]
     gain = power.sqrt()[..., None]

@@ -61,8 +61,8 @@ class Denoising(Task):
 
     def describe(self, held_out: dict[str, Any]) -> list[str]:
         lines = [
-            f"Held-out quality, {held_out['images']} images each: PSNR in dB (peak 1) of the clean estimate from an image"
-            f" in [−1, 1] with Gaussian noise of standard deviation σ; the data's own is {self.sigma_data}.",
+            f"Held-out quality, {held_out['images']} images each: PSNR in dB (peak 1) of the clean estimate from an"
+            f" image in [−1, 1] with Gaussian noise of standard deviation σ; the data's own is {self.sigma_data}.",
             "",
             "| images | " + " | ".join(f"σ = {ratio:g}" for ratio in RATIOS) + " |",
             "|---|" + "---|" * len(RATIOS),
