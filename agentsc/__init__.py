@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
-    from policies.trajectory.train import train
+    from agentsc.semantic.transmit import transmit
+    from policies.training import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "run",
     "schema",
     "train",
+    "transmit",
     "watch",
 ]
 
@@ -59,7 +61,8 @@ _CALLS = {
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
     "schema": "agentsc.experiment.schema",
-    "train": "policies.trajectory.train",
+    "train": "policies.training",
+    "transmit": "agentsc.semantic.transmit",
     "watch": "agentsc.experiment.watch",
 }
 

@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
     "decoders": Kind("agentsc.semantic", "DECODERS", "receivers of the semantic channel"),
     "suites": Kind("agentsc.experiment.suites", "BENCHMARKS", "benchmark matrices, and core"),
     "views": Kind("agentsc.experiment.views", "VIEWS", "tables and figures of a benchmark"),
-    "presets": Kind("policies.trajectory.presets", "PRIORS", "what agentsc train can train"),
+    "presets": Kind("policies.presets", "PRESETS", "what agentsc train can train"),
 }
 
 

@@ -338,13 +338,54 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
 ) -> None:
-    """Make demonstrations, train a prior on them, write weights and a model card."""
+    """Train what a preset describes, on demonstrations or scenes; write weights and a model card."""
     from agentsc.experiment.progress import Display
-    from policies.trajectory.train import train as call
+    from policies.training import train as call
 
     with Display(_console(stderr=True)) as display:
         card = call(preset, device=device, out=out, resume=resume, steps=steps, progress=display.stage)
     _emit(card)
+
+
+@app.command()
+def transmit(
+    image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="Picture file; or give --scene.")] = None,
+    scene: Annotated[int | None, typer.Option(help="Number of the first scene to send.")] = None,
+    link: Annotated[str, typer.Option(help="Radio with snr_db, e.g. rayleigh:snr_db=5.")] = "awgn:snr_db=10",
+    cbr: Annotated[str, typer.Option(help="Complex channel uses per number of the image, e.g. 1/12.")] = "1/12",
+    decoder: Annotated[str, typer.Option(help="Receiver, see: agentsc list decoders.")] = "jscc",
+    images: Annotated[int, typer.Option(help="Scenes to send.")] = 16,
+    view: Annotated[str, typer.Option(help="Of scenes: birds-eye or onboard.")] = "birds-eye",
+    family: Annotated[list[str] | None, typer.Option(help="Map family of scenes; repeat for several.")] = None,
+    longest: Annotated[int, typer.Option(help="Pixels of a picture's longer side.")] = 128,
+    csi: Annotated[str, typer.Option(help="What the receiver knows of gains: known, ls, mmse or unknown.")] = "known",
+    pilots: Annotated[int, typer.Option(help="Pilots of an image, with ls and mmse.")] = 1,
+    reference: Annotated[str, typer.Option(help="What snr_db is relative to: transmit or received.")] = "transmit",
+    prefix: Annotated[int, typer.Option(help="Samples of cyclic prefix, with ofdm.")] = 12,
+    seed: Annotated[int, typer.Option(help="Key of the channel and the decoder.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
+    json: Json = False,
+) -> None:
+    """Send images over a radio as analog symbols and show what a receiver makes of them."""
+    from agentsc.experiment.progress import Display
+    from agentsc.semantic.transmit import table
+    from agentsc.semantic.transmit import transmit as call
+    from envs.scenery import TRAINED
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            image, scene=scene, link=link, cbr=cbr, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
+            families=family or TRAINED, longest=longest, csi=csi, pilots=pilots,  # type: ignore[arg-type]
+            reference=reference, prefix=prefix, seed=seed, device=device, out=out,  # type: ignore[arg-type]
+            progress=display.stage,
+        )  # fmt: skip
+    if json:
+        _emit(result.data)
+        return
+    _console().print(table(result.data))
+    if result.folder is not None:
+        typer.echo(f"folder {result.folder}")
 
 
 @app.command()

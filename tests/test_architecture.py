@@ -19,7 +19,7 @@ ROOMS = {"envs": {"envs"}, "policies": {"envs", "policies"}, "agentsc": {"envs",
 """Room → rooms that it may import."""
 NAMED_OTHERWISE = {"rerun": ["rerun-sdk"]}
 """Import name → distribution, of optional libraries that may not be installed."""
-PURE_ENVS = {"compiled", "errors", "geometry", "keyed", "maps", "navigation", "registry"}
+PURE_ENVS = {"camera", "compiled", "errors", "geometry", "keyed", "maps", "navigation", "registry", "scenery"}
 """What the policies may see of the world."""
 
 

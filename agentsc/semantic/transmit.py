@@ -1,0 +1,253 @@
+"""The human scenario: images over a radio to a person. `transmit` is ``agentsc transmit``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agentsc.experiment.metrics import mean, unmeasured
+from agentsc.experiment.store import claim, dumps, write_frame
+from agentsc.experiment.versions import versions
+from agentsc.semantic import DECODERS, quality
+from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
+from agentsc.semantic.picture import side_by_side
+from agentsc.semantic.receiver import Decoder, Receiver, arrival_of
+from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
+from envs import camera, keyed
+from envs.camera import View
+from envs.errors import ConfigError
+from envs.scenery import CLASSES, TRAINED
+from policies.core import DiffusionCore
+from policies.scene.model import SceneReply, SceneRequest
+from policies.scene.shipped import SEGMENTER, scene_core
+
+SCHEMA = 1
+FULL_QUALITY_CBR = "1/12"
+CHUNK = 64
+"""Images that are decoded at a time."""
+
+
+@dataclass(frozen=True)
+class Transmission:
+    """What came of it.
+
+    Attributes:
+        data: the object that ``--json`` prints. rows: metrics per image. sent, received: float32 [B, 3, size, size] in
+            [0, 1]. folder: where files are, if asked for.
+    """
+
+    data: dict[str, Any]
+    rows: dict[str, NDArray]
+    sent: NDArray[np.float32]
+    received: NDArray[np.float32]
+    folder: Path | None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """name → {"mean", "ci95", "n"}."""
+        found: dict[str, Any] = self.data["metrics"]
+        return found
+
+
+def transmit(
+    image: Path | str | None = None,
+    *,
+    scene: int | None = None,
+    link: str = "awgn:snr_db=10",
+    cbr: float | str = FULL_QUALITY_CBR,
+    decoder: str = "jscc",
+    images: int = 16,
+    view: View = "birds-eye",
+    families: Sequence[str] = TRAINED,
+    longest: int = 128,
+    csi: Csi = "known",
+    pilots: int = 1,
+    reference: Reference = "transmit",
+    prefix: int = PREFIX,
+    seed: int = 0,
+    device: str = "cpu",
+    out: Path | str | None = None,
+    weights: Mapping[str, Path | str] | None = None,
+    progress: Callable[[str, int, int, dict[str, float]], None] | None = None,
+) -> Transmission:
+    """Send images over a radio as analog symbols, decode them, and say how good they are.
+
+    Args:
+        image: a picture file, cut into tiles; or scene: number of the first of ``images`` scenes, which training has
+            never seen. One of the two.
+        link: awgn, rayleigh, rician or ofdm with ``snr_db``. cbr: complex channel uses for data per number of the image.
+        decoder: ``NAME[:key=value,…]``, see agentsc list decoders.
+        view, families: of scenes. longest: pixels of a picture's longer side.
+        csi, pilots, reference, prefix: see `agentsc.semantic.channel.SymbolChannel`.
+        seed: of the channel's and the decoder's draws. device: where networks run.
+        out: folder, new or empty, for ``result.json``, ``images.parquet`` and ``side-by-side.png``.
+        weights: name of a model → its file, in place of the shipped ones.
+        progress: called with (stage, done, total, facts).
+
+    Raises:
+        ConfigError: bad options; nothing was sent. RunError: a decoder's samples are not finite.
+    """
+    if (image is None) == (scene is None):
+        raise ConfigError("transmit takes an IMAGE or --scene SEED, got " + ("neither" if image is None else "both"))
+    chosen: Decoder = DECODERS.parse(decoder)
+    channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
+    rate = _rate(cbr)
+    core, codec = scene_core(weights, device)
+    count = codec.count_of(rate)
+    size = codec.shape[-1]
+    if scene is not None:
+        source = of_scenes(scene, images, size, view, families)
+    else:
+        assert image is not None
+        source = of_file(image, size, longest)
+    folder = claim(out, "transmit") if out is not None else None
+    torch.set_num_threads(1)
+    report = progress or (lambda *_: None)
+    receiver = Receiver(core, codec)
+
+    made, rows = _send(receiver, channel, chosen, source, count, seed, report)
+    rows |= {"psnr_db": quality.psnr_db(made, source.rgb), "ssim": quality.ssim(made, source.rgb)}
+    metrics = {name: mean(rows[name], "no images") for name in ("psnr_db", "ssim")}
+    metrics |= _understood(core, source, made, rows)
+    for name in ("network_calls", "cpu_ms", "channel_uses", "bytes_equivalent", "residual"):
+        metrics[name] = mean(rows[name], "no images")
+    config = {
+        "source": source.about, "link": link, "cbr": count / math.prod(codec.shape), "decoder": decoder,
+        "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
+        "prefix": prefix, "seed": seed, "device": device, "symbols_per_image": count, "power_per_image": 1.0,
+        "snr_db": channel.snr_db, "n0": 10.0 ** (-0.1 * channel.snr_db),
+        "uses": vars(channel.uses(count)), "link_parameters": channel.link.model_dump(), "versions": versions(),
+    }  # fmt: skip
+    data = {"schema": SCHEMA, "config": config, "metrics": metrics}
+    if folder is not None:
+        _write(folder, data, rows, source, made, f"{chosen_name(decoder)}, {link}")
+    return Transmission(data, rows, source.rgb, made, folder)
+
+
+def chosen_name(decoder: str) -> str:
+    """The name in ``NAME:key=value,…``."""
+    return decoder.partition(":")[0]
+
+
+def _rate(cbr: float | str) -> float:
+    """A number, or text such as 1/12.
+
+    Raises:
+        ConfigError: not a positive number.
+    """
+    try:
+        top, _, bottom = str(cbr).partition("/")
+        rate = float(top) / float(bottom or 1.0)
+    except (ValueError, ZeroDivisionError):
+        rate = math.nan
+    if not 0.0 < rate < math.inf:
+        raise ConfigError(f"cbr must be a positive number such as 1/12, got {cbr!r} (channel uses per number)")
+    return rate
+
+
+def _send(
+    receiver: Receiver,
+    channel: SymbolChannel,
+    decoder: Decoder,
+    source: Source,
+    count: int,
+    seed: int,
+    report: Callable[[str, int, int, dict[str, float]], None],
+) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+    """Received images in [0, 1], and what each took."""
+    total = len(source.rgb)
+    parts: list[NDArray[np.float32]] = []
+    rows: dict[str, list[NDArray]] = {}
+    for first in range(0, total, CHUNK):
+        x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
+        symbols = receiver.encode(x, channel.snr_db, count)
+        heard = channel.send(symbols, first=first)
+        arrival = arrival_of(heard, channel.snr_db)
+        keys = keyed.hash_words(seed, keyed.stream_id("decoder"), first + np.arange(len(x)))
+        began = time.process_time()
+        decoded = decoder.decode(receiver, arrival, keys)
+        cpu_ms = 1e3 * (time.process_time() - began) / len(x)
+        got = np.clip(decoded.x, -1.0, 1.0)
+        # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth does.
+        again = heard.gain * receiver.encode(got, channel.snr_db, count)
+        residual = np.mean(np.abs(heard.received - again) ** 2, axis=1) / heard.noise_variance
+        uses = np.full(len(x), heard.uses.total)
+        for name, values in (
+            ("network_calls", decoded.calls), ("cpu_ms", np.full(len(x), cpu_ms)), ("channel_uses", uses),
+            ("bytes_equivalent", heard.capacity_bits / 8.0), ("residual", residual),
+        ):  # fmt: skip
+            rows.setdefault(name, []).append(np.asarray(values))
+        parts.append(0.5 * (got + 1.0))
+        report("images", min(first + CHUNK, total), total, {})
+    return np.concatenate(parts), {name: np.concatenate(values) for name, values in rows.items()}
+
+
+def _understood(
+    core: DiffusionCore, source: Source, made: NDArray[np.float32], rows: dict[str, NDArray]
+) -> dict[str, Any]:
+    """What a machine still understands: mIoU of the segmented images, and FD-task with its floor."""
+    heard = _look(core, made)
+    if source.labels is None:
+        maps = unmeasured("nobody knows the true map of a picture")
+        return {"miou": maps, "miou_sent": maps} | dict.fromkeys(
+            ("fd_task", "fd_task_floor"), unmeasured("the tiles of one picture are no sample of scenes")
+        )
+    sent = _look(core, source.rgb)
+    rows["miou"] = quality.miou(heard.labels, source.labels, len(CLASSES))
+    rows["miou_sent"] = quality.miou(sent.labels, source.labels, len(CLASSES))
+    found = {name: mean(rows[name], "no images") for name in ("miou", "miou_sent")}
+    if len(made) < quality.FEWEST:
+        few = unmeasured(f"needs {quality.FEWEST} images or more, got {len(made)}")
+        return found | {"fd_task": few, "fd_task_floor": few}
+    about = source.about
+    other = camera.bank(REFERENCE_SEED, len(made), made.shape[-1], about["view"], about["families"]).rgb
+    real = _look(core, other).features
+    return found | {
+        "fd_task": quality.frechet_metric(heard.features, real),
+        "fd_task_floor": quality.frechet_metric(sent.features, real),
+    }
+
+
+def _look(core: DiffusionCore, rgb: NDArray[np.float32]) -> SceneReply:
+    """Maps and features of images in [0, 1]."""
+    found: SceneReply = core.sample(
+        SceneRequest(SEGMENTER, np.arange(len(rgb), dtype=np.uint64), (2.0 * rgb - 1.0).astype(np.float32))
+    )
+    return found
+
+
+def _write(
+    folder: Path, data: dict[str, Any], rows: dict[str, NDArray], source: Source, made: NDArray[np.float32], title: str
+) -> None:
+    import polars
+
+    write_frame(polars.DataFrame({"image": np.arange(len(made)), **rows}), folder / "images.parquet")
+    side_by_side(source, {title: made}, folder / "side-by-side.png")
+    (folder / "result.json").write_text(dumps(data) + "\n", encoding="utf-8")
+
+
+def table(data: dict[str, Any]) -> Any:
+    """The metrics of a result as a table for the terminal."""
+    from rich.table import Table
+
+    config = data["config"]
+    title = f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}, {config['symbols_per_image']} symbols"
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("metric", "mean", "95 % interval", "n"):
+        made.add_column(column)
+    for name, figure in data["metrics"].items():
+        if figure["mean"] is None:
+            made.add_row(name, "–", figure["reason"], str(figure["n"]))
+            continue
+        low, high = figure["ci95"]
+        interval = "–" if low is None else f"{low:.4g} … {high:.4g}"
+        made.add_row(name, f"{figure['mean']:.4g}", interval, str(figure["n"]))
+    return made

@@ -1,0 +1,79 @@
+"""Convolutional parts that image networks share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+GROUPS = 8
+"""Of group normalisation; widths are multiples of it."""
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Normalisation within a row: no row's result depends on the batch."""
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 × 3 convolutions around a residual, scaled and shifted by a condition.
+
+    Args:
+        channels: of input and output. condition: numbers of the condition; 0 for none.
+    """
+
+    def __init__(self, channels: int, condition: int = 0) -> None:
+        super().__init__()
+        self.norm_in, self.norm_out = norm(channels), norm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(condition, 2 * channels) if condition else None
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """x [batch, channels, height, width], condition [batch, condition]."""
+        hidden = self.norm_out(self.first(nn.functional.silu(self.norm_in(x))))
+        if self.modulation is not None and condition is not None:
+            scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
+            hidden = hidden * (1.0 + scale) + shift
+        return x + self.second(nn.functional.silu(hidden))
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over places, for the coarsest level. channels: of input and output."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [batch, channels, height, width]."""
+        query, key, value = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, dim=2)
+        weight = torch.softmax(query @ key.mT / math.sqrt(x.shape[1]), dim=-1)
+        return x + self.out((weight @ value).mT.reshape(x.shape))
+
+
+class Scalars(nn.Module):
+    """Sines and cosines of a few numbers, then a small network: a condition of ``width`` numbers.
+
+    Args:
+        count: numbers. width: of the result. reach: the numbers are about in [−reach, reach].
+    """
+
+    def __init__(self, count: int, width: int, reach: float = 1.0) -> None:
+        super().__init__()
+        frequency = torch.exp(torch.linspace(math.log(0.25), math.log(16.0), 8)) * math.pi / reach
+        self.register_buffer("frequency", frequency, persistent=False)
+        self.layers = nn.Sequential(nn.Linear(count * 16, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, numbers: torch.Tensor) -> torch.Tensor:
+        """numbers [batch, count] → [batch, width]."""
+        frequency: torch.Tensor = self.get_buffer("frequency")
+        angle = (numbers[:, :, None] * frequency).flatten(1)
+        return self.layers(torch.cat([torch.sin(angle), torch.cos(angle)], dim=1))

@@ -1,0 +1,1 @@
+"""Image and semantic-map models: joint source–channel coding, the image prior, and understanding of scenes."""
