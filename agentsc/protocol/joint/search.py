@@ -81,7 +81,7 @@ class _Task:
             tick = np.minimum(np.arange(steps + 1) * lattice.ticks, lead.until[agent])
             way = np.vstack([lead.path[tick, agent], gone[None]]).astype(np.float64)
             rest = np.vstack([np.repeat(starts[agent][None], steps + 1, axis=0), gone[None]]).astype(np.float64)
-            promised.append([Claim(lattice, way, True), Claim(lattice, rest, True)] if steps else [])
+            promised.append([Claim(way, True), Claim(rest, True)] if steps else [])
         return cls(lattice, trips, ready, promised)
 
     def find(self, agent: int, found: dict[int, Claim], latest: int, hold: int = 0) -> Claim | None:
@@ -90,8 +90,7 @@ class _Task:
         for other, promised in enumerate(self.promised):
             if other != agent and promised:
                 others += promised[: 1 if other in found else 2]
-        path = find(self.lattice, self.trips[agent], others, latest, hold, int(self.ready[agent]))
-        return None if path is None else Claim(self.lattice, path)
+        return find(self.lattice, self.trips[agent], others, latest, hold, int(self.ready[agent]))
 
 
 def plan(
@@ -162,7 +161,7 @@ def thoroughly(
         if max(trip.least for trip in task.trips) < UNREACHED:
             steps = _later(moves.routes(lattice.step_m), int(task.ready.max()))
             rests = _arrivals(steps).tolist()
-            claims = [Claim(lattice, steps[: rest + 1, agent].astype(np.float64)) for agent, rest in enumerate(rests)]
+            claims = [Claim(steps[: rest + 1, agent].astype(np.float64)) for agent, rest in enumerate(rests)]
             better = _improved(task, claims, key, repairs, lead, distance)
             found = [better, *found] if better is not None else found
         return found
@@ -244,9 +243,9 @@ def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: in
 
 def _alone(task: _Task, agent: int) -> Claim:
     trip, ready = task.trips[agent], int(task.ready[agent])
-    path = find(task.lattice, trip, [], trip.least + ready, ready=ready)
-    assert path is not None, "a trip's least number of steps is reached without traffic"
-    return Claim(task.lattice, path)
+    claim = find(task.lattice, trip, [], trip.least + ready, ready=ready)
+    assert claim is not None, "a trip's least number of steps is reached without traffic"
+    return claim
 
 
 def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> NDArray[np.float64]:
