@@ -96,6 +96,16 @@ def _paint(
                 stamp[(row + a) * columns + column + b] = number
 
 
+@kernel(
+    array("float64", 2), types.float64, array("float64", 1), types.float64, types.int64, result("boolean", 1)
+)
+def cover(spots: Any, width: Any, origin: Any, cell: Any, columns: Any, inside: Any) -> None:
+    """Mark in ``inside`` [node] what is nearer than ``width`` to some of the spots [n, 2], metres."""
+    rows = len(inside) // columns
+    for k in range(len(spots)):
+        _paint(inside, True, spots[k, 0], spots[k, 1], origin[0], origin[1], cell, width, rows, columns)
+
+
 @helper
 def _clear(x: Any, y: Any, spots: Any, half: Any, distance: Any) -> Any:
     """Whether a point keeps its distance from everybody at a half step."""

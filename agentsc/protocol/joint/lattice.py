@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.geometry import segment_clearance
 from envs.world import World
+
+if TYPE_CHECKING:
+    from agentsc.protocol.joint.tubes import Tube
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -251,11 +255,14 @@ class Claim:
     Attributes:
         path: float64 [S + 1, 2], metres, at steps. layer: int64 [S + 1], which part of its tube it is in; see `Tube`.
         spot: float64 [half step, 2], metres; the last one holds for ever.
+        tube: that it was found in; None for the whole map. astray: the agent has proposals, and keeps to none.
         promised: it is a way that the others have agreed to already, so that wherever they rest it keeps clear of them.
     """
 
     def __init__(self, path: NDArray[np.float64], promised: bool = False, layer: Ints | None = None) -> None:
         self.path, self.promised = path, promised
+        self.tube: Tube | None = None
+        self.astray = False
         self.layer = np.zeros(len(path), np.int64) if layer is None else layer
         self.spot = halves(path)
 
