@@ -19,6 +19,20 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Stops:
+    """Places that trips on a map pass, as its motion pattern has it; known to everybody, like the map.
+
+    Attributes:
+        points: starts and goals [..., agent, 2] to the points [..., agent, K, 2] to pass in order, metres.
+        within_m: a point is passed within this distance. ticks: that an agent stays there before it goes on.
+    """
+
+    points: Callable[[Float, Float], Float]
+    within_m: float
+    ticks: int = 0
+
+
+@dataclass(frozen=True)
 class World:
     """One map shared by all lanes, and each lane's starts and goals.
 
@@ -40,6 +54,7 @@ class World:
         via: float32 [lane, agent, K, 2], points to pass in order before the goal; NaN rows are none.
         adherence: share of a lane's motion that follows the pattern: positions [T+1, agent, 2] to
             float [agent] in [0, 1].
+        stops: where trips pass as the map's motion pattern has it; None if it has no such places.
         start_delay_s: float32 [agent], seconds that each agent rests at its start before it may move, in every lane;
             None for nobody. Until then it listens and speaks like the others; who joins late (``events``) does neither.
         notes: provenance, one line.
@@ -67,6 +82,7 @@ class World:
     flow: Callable[[Float], Float] | None = None
     via: Float | None = None
     adherence: Callable[[Float], Float] | None = None
+    stops: Stops | None = None
     start_delay_s: Float | None = None
     notes: str = ""
     queue: GoalQueue | None = None

@@ -17,7 +17,7 @@ from envs.registry import Plugin, Registry
 
 if TYPE_CHECKING:
     from envs.geometry import Obstacles
-    from envs.world import World
+    from envs.world import Stops, World
 
 SCENARIOS = Registry("scenarios", "envs.scenarios")
 
@@ -27,6 +27,7 @@ class Motion(NamedTuple):
 
     flow: Callable[[Any], Any] | None = None
     adherence: Callable[[Any], Any] | None = None
+    stops: Stops | None = None
 
 
 class Scenario(Plugin):

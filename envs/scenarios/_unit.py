@@ -20,7 +20,7 @@ from envs.errors import ConfigError
 from envs.geometry import Obstacles
 from envs.keyed import stream_id, uniform
 from envs.scenarios import Motion, Scenario
-from envs.world import World
+from envs.world import Stops, World
 
 Float = NDArray[np.float32]
 
@@ -76,6 +76,7 @@ class UnitScenario(Scenario):
     boxes: ClassVar[tuple[tuple[float, ...], ...]] = ()
     flow: ClassVar[Callable[[Float], Float] | None] = None
     adherence: ClassVar[Callable[[Float], Float]] = straightness
+    stops: ClassVar[Stops | None] = None
 
     max_ticks: int = Field(256, ge=1, description="time limit in ticks of 5/64 s")
 
@@ -104,6 +105,7 @@ class UnitScenario(Scenario):
             flow=motion.flow,
             via=self.itineraries(starts, goals),
             adherence=motion.adherence,
+            stops=motion.stops,
             notes=f"unit world of the MMD scenes, {self.name}, seed {seed}",
         )
 
@@ -111,16 +113,16 @@ class UnitScenario(Scenario):
         """See `Scenario.motion`."""
         # The class attributes are plain functions; reading them off the class keeps them unbound.
         family = type(self)
-        return Motion(family.flow, family.adherence)
+        return Motion(family.flow, family.adherence, family.stops)
 
     def points(self, seed: int, episode: int) -> tuple[Float, Float]:
         """Starts and goals of one episode, float32 [agent, 2] each: drawn, unless a scene says otherwise."""
         return self.draw(seed, episode, "start"), self.draw(seed, episode, "goal")
 
-    @staticmethod
-    def itineraries(starts: Float, goals: Float) -> Float | None:
+    @classmethod
+    def itineraries(cls, starts: Float, goals: Float) -> Float | None:
         """Points to pass before the goal, float32 [lane, agent, K, 2], or None."""
-        return None
+        return None if cls.stops is None else cls.stops.points(starts, goals)
 
     def draw(self, seed: int, episode: int, what: str, count: int | None = None, beside: Float | None = None) -> Float:
         """Uniform points clear of the obstacles and of each other, float32 [count, 2].

@@ -9,10 +9,13 @@ import numpy as np
 
 from envs.scenarios import SCENARIOS
 from envs.scenarios._unit import Float, UnitScenario, box
+from envs.world import Stops
 
 _UPPER = [[0.6, 0.2], [0.0, 0.2], [-0.6, 0.2]]
 BELTS = np.array([_UPPER, [[-x, -y] for x, y in _UPPER]], np.float32)
 """Entrance, middle and exit of the upper and the lower belt, float32 [2, 3, 2]."""
+
+WITHIN = 0.2
 
 
 def belt_direction(points: Float) -> Float:
@@ -44,9 +47,16 @@ def conveyance(positions: Float) -> Float:
         passed = np.zeros(positions.shape[1], np.int64)
         for spot in positions:
             target = belt[np.minimum(passed, 2)]
-            passed += (passed < 3) & (np.linalg.norm(spot - target, axis=-1) < 0.2)
+            passed += (passed < 3) & (np.linalg.norm(spot - target, axis=-1) < WITHIN)
         carried |= passed == 3
     return carried.astype(np.float32)
+
+
+def shorter(starts: Float, goals: Float) -> Float:
+    """The belt that makes the shorter trip from starts to goals [..., agent, 2]: float32 [..., agent, 3, 2]."""
+    lead = np.linalg.norm(starts[..., None, :] - BELTS[:, 0], axis=-1)
+    tail = np.linalg.norm(goals[..., None, :] - BELTS[:, 2], axis=-1)
+    return BELTS[np.argmin(lead + tail, axis=-1)]
 
 
 @SCENARIOS.register("conveyor")
@@ -61,10 +71,4 @@ class Conveyor(UnitScenario):
     )
     flow: ClassVar[Callable[[Float], Float] | None] = belt_direction
     adherence: ClassVar[Callable[[Float], Float]] = conveyance
-
-    @staticmethod
-    def itineraries(starts: Float, goals: Float) -> Float:
-        """The belt that makes the shorter trip, float32 [lane, agent, 3, 2]."""
-        lead = np.linalg.norm(starts[..., None, :] - BELTS[:, 0], axis=-1)
-        tail = np.linalg.norm(goals[..., None, :] - BELTS[:, 2], axis=-1)
-        return BELTS[np.argmin(lead + tail, axis=-1)]
+    stops: ClassVar[Stops | None] = Stops(shorter, WITHIN)

@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.scenarios import SCENARIOS
 from envs.scenarios._unit import Float, UnitScenario, box
+from envs.world import Stops
 
 _STATIONS = ((0.4, 0.4), (-0.4, 0.4), (0.4, -0.4), (-0.4, -0.4))
 _SIDES = np.array([[0.35, 0.0], [-0.35, 0.0], [0.0, 0.35], [0.0, -0.35]], np.float32)
@@ -37,6 +38,23 @@ def delivery(positions: Float) -> Float:
     return (longest.max(axis=1) >= DWELL).astype(np.float32)
 
 
+def evenly(starts: Float, goals: Float) -> Float:
+    """A drop for each trip from starts to goals [..., agent, 2]: little detour, evenly used.
+
+    Returns:
+        float32 [..., agent, 1, 2].
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    detour = np.linalg.norm(starts[..., None, :] - DROPS, axis=-1)
+    detour += np.linalg.norm(goals[..., None, :] - DROPS, axis=-1)
+    agents = starts.shape[-2]
+    shifts = -(-agents // len(DROPS))
+    each = detour.reshape(-1, agents, len(DROPS))
+    drop = np.array([linear_sum_assignment(np.tile(cost, shifts))[1] for cost in each], np.int64)
+    return DROPS[drop.reshape(starts.shape[:-1]) % len(DROPS)][..., None, :]
+
+
 @SCENARIOS.register("drop-region")
 class DropRegion(UnitScenario):
     """Random trips with a stop of 16 samples at one of sixteen drops (MMD's DropRegion)."""
@@ -44,15 +62,4 @@ class DropRegion(UnitScenario):
     name: ClassVar[str] = "drop-region"
     boxes: ClassVar[tuple[tuple[float, ...], ...]] = tuple(box(x, y, 0.4, 0.4) for x, y in _STATIONS)
     adherence: ClassVar[Callable[[Float], Float]] = delivery
-
-    @staticmethod
-    def itineraries(starts: Float, goals: Float) -> Float:
-        """A drop for each agent, float32 [lane, agent, 1, 2]: little detour, evenly used."""
-        from scipy.optimize import linear_sum_assignment
-
-        detour = np.linalg.norm(starts[..., None, :] - DROPS, axis=-1)
-        detour += np.linalg.norm(goals[..., None, :] - DROPS, axis=-1)
-        agents = starts.shape[-2]
-        shifts = -(-agents // len(DROPS))
-        drop = np.array([linear_sum_assignment(np.tile(cost, shifts))[1] for cost in detour], np.int64)
-        return DROPS[drop.reshape(-1, agents) % len(DROPS)][..., None, :]
+    stops: ClassVar[Stops | None] = Stops(evenly, WITHIN, DWELL)

@@ -94,6 +94,7 @@ class SceneFile(Scenario):
             flow=motion.flow,
             via=via,
             adherence=motion.adherence,
+            stops=motion.stops,
             start_delay_s=facts.delays(agents, path),
             notes=f"scene {scene.family} {scene.trial}, generation seed {scene.generation_seed}",
         )

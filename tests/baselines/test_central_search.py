@@ -114,16 +114,16 @@ def test_the_way_found_is_the_earliest_around_others() -> None:
     start, goal = np.float32([-0.5, 0.0]), np.float32([0.5, 0.0])
     trip = Trip.of(lattice, start, goal)
     alone = find(lattice, trip, [], 60)
-    assert alone is not None and len(alone) - 1 == trip.least
-    np.testing.assert_array_equal(alone[[0, -1]], [start, goal])
+    assert alone is not None and alone.steps == trip.least
+    np.testing.assert_array_equal(alone.path[[0, -1]], [start, goal])
     # The peer comes down through the goal between steps 25 and 35.
     y = np.interp(np.arange(41), [25, 35], [0.5, -0.5])
-    peer = Claim(lattice, np.stack([np.full(41, 0.5), y], axis=-1))
+    peer = Claim(np.stack([np.full(41, 0.5), y], axis=-1))
     late = find(lattice, trip, [peer], 60)
     assert late is not None
     inside = np.abs(peer.at(np.arange(82))[:, 1]) < lattice.distance
-    assert len(late) - 1 == np.flatnonzero(inside)[-1] // 2 + 1
-    gap = np.linalg.norm(Claim(lattice, late).at(np.arange(82)) - peer.at(np.arange(82)), axis=-1)
+    assert late.steps == np.flatnonzero(inside)[-1] // 2 + 1
+    gap = np.linalg.norm(late.at(np.arange(82)) - peer.at(np.arange(82)), axis=-1)
     assert gap.min() >= lattice.distance
 
 
@@ -150,14 +150,14 @@ def test_straightening_keeps_ends_and_only_shortens() -> None:
     lattice = Lattice.of(world)
     zigzag = np.stack([np.linspace(-0.6, 0.6, 21), 0.03 * (np.arange(21) % 2)], axis=-1)
     lower = zigzag * [1, 0] - [0, 0.2]
-    before = at_ticks([Claim(lattice, zigzag), Claim(lattice, lower[::-1])], lattice.ticks)
+    before = at_ticks([Claim(zigzag), Claim(lower[::-1])], lattice.ticks)
     after = straighten(world, before.copy())
     np.testing.assert_array_equal(after[[0, -1]], before[[0, -1]])
     lengths = [np.linalg.norm(np.diff(paths, axis=0), axis=-1).sum(0) for paths in (after, before)]
     assert lengths[0][0] < lengths[1][0] - 0.005 and sound(world, after)
     # A third one in the way makes some of it impossible, and what is left is still sound.
     parked = np.repeat(np.float32([[0.0, -0.09]]), 21, axis=0)
-    tight = at_ticks([Claim(lattice, zigzag + [0, 0.02]), Claim(lattice, parked)], lattice.ticks)
+    tight = at_ticks([Claim(zigzag + [0, 0.02]), Claim(parked)], lattice.ticks)
     assert sound(world, straighten(world, tight))
 
 

@@ -13,13 +13,17 @@ relative motion is a straight segment no longer than ``step_m``, whose middle is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.geometry import segment_clearance
 from envs.world import World
+
+if TYPE_CHECKING:
+    from agentsc.protocol.joint.tubes import Tube
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -35,7 +39,7 @@ SNUG = 0.9995
 """Share of the radius that has to fit: what touches exactly is admitted, as in the arena."""
 UNREACHED = np.iinfo(np.int16).max
 PASS = np.int32(1 << 28)
-"""What a forbidden move costs; a few of them still fit into an int32."""
+"""The cost of what is not reached."""
 MOVE_BITS = 6
 LENGTH_UNITS = 32
 """Costs are lengths in these parts of a cell, shifted by `MOVE_BITS`; the low bits name the move."""
@@ -61,8 +65,8 @@ class Lattice:
         free: bool [rows, columns], an agent fits there.
         moves: int64 [move, 2], (row, column); waiting comes first.
         price: int32 [move], what a move adds to a cost: its length, and its own number in the low bits.
-        shut: per move, int32 [rows, columns] indexed by where it *ends*, `PASS` where it is not
-            possible; None for a move that is possible between any two free nodes.
+        ends: uint64 [rows · columns], bit m is set where move m may *end*: both nodes are free, and an agent fits all
+            along. Moves come in opposite pairs, and so do the places where they may end.
         ticks: per step. step_m: way at full speed in a step, metres.
         distance: centre distance to keep at half steps, metres.
     """
@@ -74,11 +78,12 @@ class Lattice:
     free: NDArray[np.bool_]
     moves: Ints
     price: Codes
-    shut: list[Codes | None]
+    ends: NDArray[np.uint64]
     ticks: int
     step_m: float
     distance: float
     _ways: dict[bytes, NDArray[np.int16]] = field(default_factory=dict, repr=False, compare=False)
+    _scratch: dict[int, Scratch] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, world: World) -> Lattice:
@@ -108,9 +113,12 @@ class Lattice:
         nodes = (origin + cell * np.moveaxis(np.indices((rows, columns)), 0, -1)[..., ::-1]).astype(np.float32)
         room = world.obstacles.signed_distance(nodes)
         free = room >= SNUG * world.radius
-        shut = [_shut(world, nodes, room, free, cell, move) for move in moves.tolist()]
+        ends = np.zeros((rows, columns), np.uint64)
+        for number, move in enumerate(moves.tolist()):
+            ends |= _possible(world, nodes, room, free, cell, move).astype(np.uint64) << np.uint64(number)
         return cls(
-            world, origin, cell, (rows, columns), free, moves, price.astype(np.int32), shut, ticks, step_m, distance
+            world, origin, cell, (rows, columns), free, moves, price.astype(np.int32), ends.ravel(), ticks, step_m,
+            distance,
         )  # fmt: skip
 
     @property
@@ -135,40 +143,74 @@ class Lattice:
         cost = np.rint(away[open_way] / self.cell * LENGTH_UNITS).astype(np.int32) << MOVE_BITS
         return node[open_way], cost.astype(np.int32)
 
+    @cached_property
+    def offset(self) -> Ints:
+        """int64 [move]: by how much a move changes the flat number of a node."""
+        return np.ascontiguousarray(self.moves[:, 0] * self.shape[1] + self.moves[:, 1])
+
+    def flat(self, index: Ints) -> Ints:
+        """Numbers [...] of nodes (row, column) [..., 2]."""
+        return index[..., 0] * self.shape[1] + index[..., 1]
+
+    def spots(self, flat: Ints) -> NDArray[np.float64]:
+        """Positions [..., 2], metres, of nodes given by number [...]."""
+        return self.point(np.stack(np.divmod(flat, self.shape[1]), axis=-1))
+
+    def nodes(self, spots: NDArray[np.floating]) -> Ints:
+        """Numbers [...] of the nodes nearest to positions [..., 2], metres."""
+        index = np.rint((spots - self.origin) / self.cell).astype(np.int64)[..., ::-1]
+        return self.flat(index.clip(0, np.array(self.shape) - 1))
+
+    def scratch(self, layers: int) -> Scratch:
+        """Working memory for searches through so many layers of nodes; one at a time uses it."""
+        if layers not in self._scratch:
+            self._scratch[layers] = Scratch.of(self.shape, layers)
+        return self._scratch[layers]
+
     def steps_to(self, goal: Floats) -> NDArray[np.int16]:
-        """Least number of steps [rows, columns] to a point, over the empty map; `UNREACHED` where there is no way."""
+        """Least number of steps [1, node] to a point, over the empty map; `UNREACHED` where there is no way."""
         key = goal.tobytes()
         if key not in self._ways:
             if len(self._ways) >= MOST_WAYS:
                 del self._ways[next(iter(self._ways))]
-            self._ways[key] = self._wave(goal)
+            last = self.flat(self.reach(goal)[0])
+            self._ways[key] = self.steps_through(self.free.reshape(1, -1), self.nowhere, last)
         return self._ways[key]
 
-    def _wave(self, goal: Floats) -> NDArray[np.int16]:
-        rows, columns = self.shape
-        rim = self.rim
-        steps = np.full(self.shape, UNREACHED, np.int16)
-        first, _ = self.reach(goal)
-        steps[first[:, 0], first[:, 1]] = 1
-        front = np.zeros((rows + 2 * rim, columns + 2 * rim), bool)
-        inner = front[rim : rim + rows, rim : rim + columns]
-        inner[first[:, 0], first[:, 1]] = True
-        grown = np.empty(self.shape, bool)
-        for step in range(2, UNREACHED):
-            grown[:] = False
-            # Moves come in opposite pairs, and so do the places where they are shut.
-            for (dy, dx), shut in zip(self.moves[1:].tolist(), self.shut[1:], strict=True):
-                source = front[rim - dy : rim - dy + rows, rim - dx : rim - dx + columns]
-                if shut is None:
-                    grown |= source
-                else:
-                    grown |= source & (shut == 0)
-            grown &= self.free & (steps == UNREACHED)
-            if not grown.any():
-                break
-            steps[grown] = step
-            inner[:] = grown
+    @cached_property
+    def nowhere(self) -> NDArray[np.bool_]:
+        """bool [1, node]: no gates."""
+        return np.zeros((1, self.free.size), bool)
+
+    def steps_through(self, inside: NDArray[np.bool_], gate: NDArray[np.bool_], last: Ints) -> NDArray[np.int16]:
+        """The same through layers of nodes: int16 [layer, node].
+
+        Args:
+            inside: bool [layer, node], free nodes that may be used. gate: bool [layer, node], who arrives there goes
+                on in the next layer. last: nodes [n] from which the goal is one step away.
+        """
+        from agentsc.protocol.joint import _kernels_wave
+
+        steps = np.empty(inside.shape, np.int16)
+        _kernels_wave.steps_to(self.ends, self.offset, inside, gate, last, int(UNREACHED) - 1, steps)
         return steps
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Arrays that a wave leaves as it found them: see `agentsc.protocol.joint._kernels_wave.wave`."""
+
+    cost: Codes
+    stamp: Codes
+    half_stamp: Codes
+    number: Ints
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], layers: int) -> Scratch:
+        rows, columns = shape
+        cost = np.full((2, layers * rows * columns), PASS, np.int32)
+        stamp, half_stamp = np.zeros(rows * columns, np.int32), np.zeros((2 * rows - 1) * (2 * columns - 1), np.int32)
+        return cls(cost, stamp, half_stamp, np.zeros(1, np.int64))
 
 
 def fits(world: World, start: Floats, end: Floats) -> NDArray[np.bool_]:
@@ -181,10 +223,10 @@ def fits(world: World, start: Floats, end: Floats) -> NDArray[np.bool_]:
     )
 
 
-def _shut(
+def _possible(
     world: World, nodes: Floats, room: Floats, free: NDArray[np.bool_], cell: float, move: tuple[int, int]
-) -> Codes | None:
-    """Where a move may not end, because the disc does not fit all along it; None if it always does."""
+) -> NDArray[np.bool_]:
+    """Where a move may end [rows, columns]: it begins at a free node, and the disc fits all along it."""
     dy, dx = move
     rows, columns = free.shape
     end = np.s_[max(dy, 0) : rows + min(dy, 0), max(dx, 0) : columns + min(dx, 0)]
@@ -193,12 +235,10 @@ def _shut(
     # Distance changes by at most the way moved: far from obstacles nothing has to be looked at.
     doubt = both & (room[begin] + room[end] - cell * np.hypot(dy, dx) < 2.0 * world.radius)
     row, column = np.nonzero(doubt)
-    stuck = ~fits(world, nodes[begin][row, column], nodes[end][row, column])
-    if not stuck.any():
-        return None
-    shut = np.zeros(free.shape, np.int32)
-    shut[end][row[stuck], column[stuck]] = PASS
-    return shut
+    both[row, column] = fits(world, nodes[begin][row, column], nodes[end][row, column])
+    possible = np.zeros(free.shape, bool)
+    possible[end] = both
+    return possible
 
 
 def halves(path: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -213,56 +253,29 @@ class Claim:
     """Where and when one agent's path keeps others out.
 
     Attributes:
+        path: float64 [S + 1, 2], metres, at steps. layer: int64 [S + 1], which part of its tube it is in; see `Tube`.
         spot: float64 [half step, 2], metres; the last one holds for ever.
-        nodes: per whole step, flat indices of lattice nodes within the distance.
-        mids: per half step (the odd ones), flat indices on the lattice of half the pitch, which has
-            2·rows − 1 rows and 2·columns − 1 columns; the last one is for the rest at the end.
+        tube: that it was found in; None for the whole map. astray: the agent has proposals, and keeps to none.
         promised: it is a way that the others have agreed to already, so that wherever they rest it keeps clear of them.
     """
 
-    def __init__(self, lattice: Lattice, path: NDArray[np.float64], promised: bool = False) -> None:
+    def __init__(self, path: NDArray[np.float64], promised: bool = False, layer: Ints | None = None) -> None:
         self.path, self.promised = path, promised
+        self.tube: Tube | None = None
+        self.astray = False
+        self.layer = np.zeros(len(path), np.int64) if layer is None else layer
         self.spot = halves(path)
-        self.nodes = _discs(lattice, self.spot[::2], 1)
-        self.mids = _discs(lattice, np.concatenate([self.spot[1::2], self.spot[-1:]]), 2)
 
     @property
     def steps(self) -> int:
         """Steps until the goal is reached."""
         return len(self.path) - 1
 
-    @property
+    @cached_property
     def length(self) -> float:
         """Metres."""
         return float(np.linalg.norm(np.diff(self.path, axis=0), axis=-1).sum())
 
-    def nodes_at(self, step: int) -> Ints:
-        """What is taken at a whole step."""
-        return self.nodes[min(step, len(self.nodes) - 1)]
-
-    def mids_at(self, step: int) -> Ints:
-        """What is taken half a step after a whole step."""
-        return self.mids[min(step, len(self.mids) - 1)]
-
     def at(self, half_steps: Ints) -> NDArray[np.float64]:
         """Positions [..., 2], metres."""
         return self.spot[np.minimum(half_steps, len(self.spot) - 1)]
-
-
-def _discs(lattice: Lattice, spots: NDArray[np.float64], parts: int) -> list[Ints]:
-    """Flat indices of the nodes, ``parts`` per cell, that are nearer than the distance to each spot [n, 2]."""
-    pitch = lattice.cell / parts
-    rows, columns = ((n - 1) * parts + 1 for n in lattice.shape)
-    radius = lattice.distance / pitch
-    place = (spots - lattice.origin)[:, ::-1] / pitch
-    middle = np.rint(place).astype(np.int64)
-    stamp = np.arange(-int(radius + 1), int(radius + 1) + 1)
-    off = middle - place
-    square = ((off[:, 0, None] + stamp) ** 2)[:, :, None] + ((off[:, 1, None] + stamp) ** 2)[:, None, :]
-    inside_y = (middle[:, 0, None] + stamp >= 0) & (middle[:, 0, None] + stamp < rows)
-    inside_x = (middle[:, 1, None] + stamp >= 0) & (middle[:, 1, None] + stamp < columns)
-    near = (square < radius * radius) & inside_y[:, :, None] & inside_x[:, None, :]
-    which, y, x = np.nonzero(near)
-    flat = (middle[which, 0] + stamp[y]) * columns + middle[which, 1] + stamp[x]
-    ends = np.searchsorted(which, np.arange(len(spots) + 1))
-    return [flat[a:b] for a, b in pairwise(ends.tolist())]

@@ -3,7 +3,7 @@
 A wave of costs runs through the steps: what reaches a node at a step, by which move. It is
 confined to nodes from which the goal can still be reached within a budget of steps, and budgets
 grow until a way is found; so the work is proportional to the detour that traffic enforces, not to
-the map. All nodes of a step are handled at once, one move after the other.
+the map. An agent may have to stay in a *tube* (`agentsc.protocol.joint.tubes`): nodes in layers, one after the other.
 
 Reference: D. Silver, "Cooperative pathfinding", 2005 (space-time A*); the budget plays the part
 of the heuristic's bound in iterative deepening (R. E. Korf, 1985).
@@ -11,22 +11,35 @@ of the heuristic's bound in iterative deepening (R. E. Korf, 1985).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.protocol.joint.lattice import MOVE_BITS, PASS, UNREACHED, Claim, Codes, Floats, Ints, Lattice
+from agentsc.protocol.joint.lattice import UNREACHED, Claim, Codes, Floats, Ints, Lattice
 
-LOW = np.int32((1 << MOVE_BITS) - 1)
-DEPART = LOW
-"""Stands for the move that leaves the start, which need not be a node."""
+Flags = NDArray[np.bool_]
 Places = NDArray[np.float64]
-Box = tuple[int, int, int, int]
-"""First row, row after the last, first column, column after the last."""
+START, GOAL, NOWHERE = -1, -2, -3
+"""What stands for a node on a way: the start and the goal need not be nodes."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Nodes a straight step away from a point.
+
+    Attributes:
+        node: int64 [n]. cost: int32 [n], of the step. middle: float64 [n, 2], half-way, metres.
+    """
+
+    node: Ints
+    cost: Codes
+    middle: Places
+
+    @classmethod
+    def of(cls, lattice: Lattice, spot: Floats) -> Reach:
+        index, cost = lattice.reach(spot)
+        return cls(lattice.flat(index), cost, (spot.astype(np.float64) + lattice.point(index)) / 2)
 
 
 @dataclass(frozen=True)
@@ -35,33 +48,50 @@ class Trip:
 
     Attributes:
         start, goal: float32 [2], metres.
-        to_go: int16 [rows, columns], steps to the goal over the empty map.
-        leave, arrive: nodes [n, 2] within a step of the start and the goal, and costs [n] to and from there.
+        to_go: int16 [layer, node], steps to the goal over the empty map. gate: bool [layer, node], who arrives there
+            goes on in the next layer.
+        leave, arrive: nodes within a step of the start and the goal.
         least: steps that the trip takes at least; `UNREACHED` if there is no way.
     """
 
     start: Floats
     goal: Floats
     to_go: NDArray[np.int16]
-    leave: tuple[Ints, Codes]
-    arrive: tuple[Ints, Codes]
+    gate: Flags
+    leave: Reach
+    arrive: Reach
     least: int
 
     @classmethod
     def of(cls, lattice: Lattice, start: Floats, goal: Floats) -> Trip:
-        """Works out the static part."""
-        to_go = lattice.steps_to(goal)
-        leave, arrive = lattice.reach(start), lattice.reach(goal)
-        first = to_go[leave[0][:, 0], leave[0][:, 1]]
-        least = int(first.min(initial=UNREACHED))
-        if np.array_equal(start, goal):
+        """Works out the static part, over the whole map."""
+        leave, arrive = Reach.of(lattice, start), Reach.of(lattice, goal)
+        return cls._of(start, goal, lattice.steps_to(goal), lattice.nowhere, leave, arrive)
+
+    def within(self, lattice: Lattice, inside: Flags, gate: Flags) -> Trip:
+        """The same trip through layers of nodes only: bool [layer, node] each, see `Lattice.steps_through`."""
+        to_go = lattice.steps_through(inside, gate, self.arrive.node)
+        return self._of(self.start, self.goal, to_go, gate, self.leave, self.arrive)
+
+    @classmethod
+    def _of(
+        cls, start: Floats, goal: Floats, to_go: NDArray[np.int16], gate: Flags, leave: Reach, arrive: Reach
+    ) -> Trip:
+        first = gate[0, leave.node].astype(np.int64)
+        least = int(to_go[first, leave.node].min(initial=UNREACHED))
+        if len(to_go) == 1 and np.array_equal(start, goal):
             least = -1
-        return cls(start, goal, to_go, leave, arrive, least + 1 if least < UNREACHED else UNREACHED)
+        return cls(start, goal, to_go, gate, leave, arrive, least + 1 if least < UNREACHED else UNREACHED)
+
+    def layers(self, path: Ints) -> Ints:
+        """Layer [S + 1] at each step of a way through flat nodes [S + 1] of all layers; see `find`."""
+        layer = np.where(path >= 0, path // self.to_go.shape[1], 0)
+        return np.asarray(np.where(path == GOAL, len(self.to_go) - 1, layer))
 
 
 def find(
     lattice: Lattice, trip: Trip, others: list[Claim], latest: int, hold: int = 0, ready: int = 0
-) -> Places | None:
+) -> Claim | None:
     """The way of one agent that arrives first, and among those the shortest.
 
     Args:
@@ -69,196 +99,63 @@ def find(
         ready: step before which it is not at the start yet, and nobody keeps it from being there later.
 
     Returns:
-        Positions [S + 1, 2] at steps, metres; None if there is no way.
+        Positions at steps; None if there is no way.
     """
     half_steps = np.arange(2 * latest + 3)
     spots = np.array([claim.at(half_steps) for claim in others]).reshape(len(others), len(half_steps), 2)
-    near = np.linalg.norm(spots - trip.goal, axis=-1) < lattice.distance
+    near = _gap(spots, trip.goal) < lattice.distance
     busy = np.flatnonzero(near.any(0))
     # The goal has to stay free for ever from the half step of arrival on.
     earliest = max(trip.least, 0 if not len(busy) else int(busy[-1]) // 2 + 1)
     if earliest == 0 or (trip.least == 0 and (not len(busy) or busy[-1] < 2 * ready)):
-        return np.repeat(trip.start[None].astype(np.float64), ready + 1, axis=0)
+        return Claim(np.repeat(trip.start[None].astype(np.float64), ready + 1, axis=0))
     hold = max(hold, ready)
     earliest = max(earliest, trip.least + hold)
     slack = 2
+    taken = _start_taken(lattice, trip, others, spots, ready)
     while earliest <= latest:
         budget = min(earliest + slack, latest)
-        way = _Wave(lattice, trip, others, spots, budget, hold, ready).run(earliest)
-        if way is not None or budget == latest:
-            return way
+        claim = _wave(lattice, trip, spots, budget, hold, taken, earliest)
+        if claim is not None or budget == latest:
+            return claim
         slack = 2 * slack + 2
     return None
 
 
-class _Wave:
-    """Costs of the nodes that one agent may be at, step by step, as long as the goal is within the budget.
+def _gap(spots: Places, point: Floats) -> Places:
+    """Distances [other, half step] of positions to a point."""
+    x, y = spots[..., 0] - float(point[0]), spots[..., 1] - float(point[1])
+    return np.asarray(np.sqrt(x * x + y * y))
 
-    Costs carry the number of the move that led there in their low bits while a step is worked out;
-    afterwards the moves are kept apart, to trace the way back.
-    """
 
-    def __init__(
-        self, lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, budget: int, hold: int, ready: int
-    ) -> None:
-        """See `find`. spots: [other, half step, 2], metres."""
-        self.lattice, self.trip, self.others, self.spots = lattice, trip, others, spots
-        self.budget, self.hold = budget, hold
-        rows, columns = lattice.shape
-        rim = lattice.rim
-        # A rim of forbidden nodes spares all bounds checks. Marks: what others take at a half step.
-        self.padded = np.full((rows + 2 * rim, columns + 2 * rim), PASS, np.int32)
-        self.cost = self.padded[rim : rim + rows, rim : rim + columns]
-        self.node_marks = np.zeros(rows * columns, np.int32)
-        self.half_marks = np.zeros((2 * (rows + rim) + 1, 2 * (columns + rim) + 1), np.int32)
-        self.box: Box | None = None
-        self.behind: list[tuple[int, int, NDArray[np.uint8]]] = []
-        self.start, self.goal = trip.start.astype(np.float64), trip.goal.astype(np.float64)
-        nodes, _ = trip.leave
-        self.left = trip.to_go[nodes[:, 0], nodes[:, 1]]
-        close = np.linalg.norm(spots - self.start, axis=-1) < lattice.distance
-        close[:, : 2 * ready] = False
-        # Who rests nearby from the beginning may go on doing so.
-        close &= np.logical_or.accumulate((spots != spots[:, :1]).any(-1), axis=1)
-        close[[claim.promised for claim in others]] = False
-        self.start_taken = np.append(np.flatnonzero(close.any(0)), spots.shape[1])[0]  # half step
+def _start_taken(lattice: Lattice, trip: Trip, others: list[Claim], spots: Places, ready: int) -> int:
+    """The half step from which on the start is somebody else's."""
+    close = _gap(spots, trip.start) < lattice.distance
+    close[:, : 2 * ready] = False
+    # Who rests nearby from the beginning may go on doing so.
+    for other in np.flatnonzero(close.any(1)).tolist():
+        moved = (spots[other] != spots[other, 0]).any(-1)
+        close[other] &= np.logical_or.accumulate(moved) & (not others[other].promised)
+    return int(np.append(np.flatnonzero(close.any(0)), spots.shape[1])[0])
 
-    def run(self, earliest: int) -> Places | None:
-        """The way [S + 1, 2] that arrives first, not before step ``earliest``; None if the budget does not do."""
-        for step in range(self.budget):
-            if step + 1 >= earliest:
-                last = self._before_goal(step)
-                if last is not None:
-                    return self._trace(last)
-            if not self._advance(step):
-                return None
+
+def _wave(
+    lattice: Lattice, trip: Trip, spots: Places, budget: int, hold: int, taken: int, earliest: int
+) -> Claim | None:
+    """The way within a budget of steps that does not arrive before step ``earliest``; None if that does not do."""
+    from agentsc.protocol.joint import _kernels_wave
+
+    scratch, way = lattice.scratch(len(trip.to_go)), np.empty(budget + 2, np.int64)
+    leave, arrive = trip.leave, trip.arrive
+    _kernels_wave.wave(
+        lattice.ends, lattice.offset, lattice.moves, lattice.price, trip.to_go, trip.gate, lattice.shape[1],
+        lattice.origin, lattice.cell, lattice.distance, lattice.step_m, spots, leave.node, leave.cost, leave.middle,
+        arrive.node, arrive.cost, arrive.middle, budget, hold, taken, earliest,
+        scratch.cost, scratch.stamp, scratch.half_stamp, scratch.number, way,
+    )  # fmt: skip
+    way = way[way != NOWHERE]
+    if not len(way):
         return None
-
-    def _before_goal(self, step: int) -> Ints | None:
-        """The best node to enter the goal from, reached at ``step``; None if there is none."""
-        nodes, price = self.trip.arrive
-        if self.box is None or not len(nodes):
-            return None
-        middle = (self.goal + self.lattice.point(nodes)) / 2
-        clear = _clear(middle, self.spots[:, 2 * step + 1], self.lattice.distance)
-        total = np.where(clear, self.cost[nodes[:, 0], nodes[:, 1]] + price, PASS)
-        best = int(total.argmin())
-        return nodes[best] if total[best] < PASS else None
-
-    def _advance(self, step: int) -> bool:
-        """From the costs at ``step`` to those at the next one; False when there is nowhere left to be."""
-        lattice = self.lattice
-        leaving = step >= self.hold and 2 * step < self.start_taken
-        out = np.flatnonzero((self.left < self.budget - step) & leaving)
-        here = _cover(_grow(self.box, lattice), self.trip.leave[0][out])
-        if here is None:
-            self.behind.append((0, 0, np.zeros((0, 0), np.uint8)))
-            return step < self.hold
-        y0, y1, x0, x1 = here
-        now = np.s_[y0:y1, x0:x1]
-        best = np.full((y1 - y0, x1 - x0), PASS, np.int32)
-        close = self._close(step, here)
-        at_half = [self.others[j].mids_at(step) for j in close.tolist()]
-        at_end = [self.others[j].nodes_at(step + 1) for j in close.tolist()]
-        if self.box is not None:
-            with _marked(self.half_marks, self._on_half_lattice(at_half)) as marks:
-                self._move(best, here, marks if at_half else None)
-        if len(out):
-            nodes, price = self.trip.leave[0][out], self.trip.leave[1][out]
-            clear = _clear((self.start + lattice.point(nodes)) / 2, self.spots[close, 2 * step + 1], lattice.distance)
-            y, x = (nodes[clear] - (y0, x0)).T
-            best[y, x] = np.minimum(best[y, x], price[clear] + DEPART)
-        if at_end:
-            with _marked(self.node_marks, np.concatenate(at_end)) as marks:
-                best += marks.reshape(lattice.shape)[now]
-        best[(self.trip.to_go[now] >= self.budget - step) | ~lattice.free[now]] = PASS
-        np.minimum(best, PASS, out=best)
-        if self.box is not None:
-            a, b, c, d = self.box
-            self.cost[a:b, c:d] = PASS
-        self.box = _bounds(best < PASS, y0, x0)
-        self.behind.append((y0, x0, (best & LOW).astype(np.uint8)))
-        self.cost[now] = best & ~LOW
-        return True
-
-    def _close(self, step: int, here: Box) -> Ints:
-        """Which others come near a box of nodes within a step."""
-        low, high = self.lattice.point(np.array([here[::2], here[1::2]]))
-        reach = self.lattice.distance + self.lattice.step_m
-        spot = self.spots[:, 2 * step + 1]
-        return np.flatnonzero(((spot > low - reach) & (spot < high + reach)).all(1))
-
-    def _on_half_lattice(self, flat: list[Ints]) -> tuple[Ints, Ints]:
-        """Row and column among the marks of flat indices on the lattice of half the pitch."""
-        index = np.concatenate(flat) if flat else np.zeros(0, np.int64)
-        row, column = np.divmod(index, 2 * self.lattice.shape[1] - 1)
-        return row + self.lattice.rim, column + self.lattice.rim
-
-    def _move(self, best: Codes, here: Box, half_marks: Codes | None) -> None:
-        """Lower ``best`` to the cheapest move into each node of the box ``here``."""
-        y0, y1, x0, x1 = here
-        lattice, rim = self.lattice, self.lattice.rim
-        total = np.empty_like(best)
-        for (dy, dx), price, shut in zip(lattice.moves.tolist(), lattice.price, lattice.shut, strict=True):
-            source = self.padded[y0 - dy + rim : y1 - dy + rim, x0 - dx + rim : x1 - dx + rim]
-            np.add(source, price, out=total)
-            if half_marks is not None:
-                a, b = 2 * y0 - dy + rim, 2 * x0 - dx + rim
-                total += half_marks[a : a + 2 * (y1 - y0) - 1 : 2, b : b + 2 * (x1 - x0) - 1 : 2]
-            if shut is not None:
-                total += shut[y0:y1, x0:x1]
-            np.minimum(best, total, out=best)
-
-    def _trace(self, last: Ints) -> Places:
-        """Positions at steps, from the moves that led to node ``last``, and on to the goal."""
-        node, way = last, [self.goal]
-        for y0, x0, move in reversed(self.behind):
-            way.append(self.lattice.point(node))
-            code = int(move[node[0] - y0, node[1] - x0])
-            if code == int(DEPART):
-                break
-            node = node - self.lattice.moves[code]
-        way += [self.start] * (len(self.behind) + 2 - len(way))
-        return np.array(way[::-1])
-
-
-@contextmanager
-def _marked(marks: Codes, index: Any) -> Iterator[Codes]:
-    """The marks with `PASS` at some places, for a while; clearing those is cheaper than a new array."""
-    marks[index] = PASS
-    yield marks
-    marks[index] = 0
-
-
-def _clear(points: Places, others: Places, distance: float) -> NDArray[np.bool_]:
-    """Whether points [n, 2] keep a distance from all others [k, 2]."""
-    gap = points[:, None] - others
-    return np.asarray(((gap * gap).sum(-1) >= distance * distance).all(1))
-
-
-def _grow(box: Box | None, lattice: Lattice) -> Box | None:
-    """The box that one move leads to."""
-    if box is None:
-        return None
-    (y0, y1, x0, x1), rim, (rows, columns) = box, lattice.rim, lattice.shape
-    return max(y0 - rim, 0), min(y1 + rim, rows), max(x0 - rim, 0), min(x1 + rim, columns)
-
-
-def _cover(box: Box | None, nodes: Ints) -> Box | None:
-    """The box, enlarged to hold some nodes [n, 2]."""
-    if not len(nodes):
-        return box
-    low, high = nodes.min(0).tolist(), (nodes.max(0) + 1).tolist()
-    if box is None:
-        return low[0], high[0], low[1], high[1]
-    y0, y1, x0, x1 = box
-    return min(y0, low[0]), max(y1, high[0]), min(x0, low[1]), max(x1, high[1])
-
-
-def _bounds(reached: NDArray[np.bool_], y0: int, x0: int) -> Box | None:
-    """The box of what is True, given the first row's and column's numbers."""
-    y = np.flatnonzero(reached.any(1))
-    if not len(y):
-        return None
-    x = np.flatnonzero(reached.any(0))
-    return y0 + int(y[0]), y0 + int(y[-1]) + 1, x0 + int(x[0]), x0 + int(x[-1]) + 1
+    path = lattice.spots(np.maximum(way, 0) % trip.to_go.shape[1])
+    path[way == START], path[way == GOAL] = trip.start, trip.goal
+    return Claim(path, layer=trip.layers(way))

@@ -8,6 +8,10 @@
    their paths and are planned anew in another order; what is no worse is kept.
 3. Paths are sampled at ticks and straightened, checked exactly and in continuous time.
 
+Agents may have *proposals*, ways drawn from the trajectory prior (`agentsc.protocol.joint.proposals`). Then each is
+planned, and its path straightened, in a tube around one of its own, around another one where that does not do within
+some patience, then in wider ones, and at last anywhere.
+
 All loops are bounded by counts, and all choices are keyed: the result is a function of the world,
 the seed and the episode's number.
 
@@ -27,6 +31,7 @@ from agentsc.protocol.joint import complete
 from agentsc.protocol.joint.graph import Graph
 from agentsc.protocol.joint.lattice import UNREACHED, Claim, Floats, Ints, Lattice, fits
 from agentsc.protocol.joint.one import Trip, find
+from agentsc.protocol.joint.tubes import Proposal, Tube
 from envs import keyed
 from envs.geometry import segment_closest
 from envs.world import World
@@ -37,6 +42,8 @@ PUNCTUAL = 6
 """Attempts in which everybody may leave at once."""
 GLANCES = 48
 """Ticks at which a straight dash to the goal is considered."""
+PATIENCE = 8
+"""Steps that an agent is held up in a tube at most before the next one is tried."""
 PARTS = (1, 2)
 """Places per planning cell at which the complete search is tried."""
 
@@ -59,21 +66,74 @@ class Lead:
 
 
 @dataclass(frozen=True)
+class Proposals:
+    """Ways that the search is to keep to.
+
+    Attributes:
+        ways: several for each agent, or none. width: metres, half of a tube's. widths: factors of it, as tried.
+    """
+
+    ways: list[list[Proposal]]
+    width: float
+    widths: tuple[float, ...] = (1.0, 2.0)
+
+
+class _Choice:
+    """The ways that one agent may be planned in: tubes around its proposals, the narrow ones first, then the map."""
+
+    def __init__(self, lattice: Lattice, trip: Trip, proposals: Proposals | None, agent: int) -> None:
+        self.lattice, self.trip = lattice, trip
+        ways = [] if proposals is None else proposals.ways[agent]
+        self.asked: list[tuple[Proposal, float | None]] = []
+        if proposals is not None:
+            self.asked = [(way, factor * proposals.width) for factor in proposals.widths for way in ways]
+            # The places to pass hold even where nothing else does.
+            self.asked += [(way, None) for way in ways[:1] if any(leg.within_m < np.inf for leg in way)]
+        self.count = len(ways)
+        self.anywhere = len(self.asked)
+        self._made: dict[int, tuple[Trip, Tube | None]] = {self.anywhere: (trip, None)}
+
+    def way(self, number: int) -> tuple[Trip, Tube | None]:
+        """The trip in the tube of that number; the last one is the whole map."""
+        if number not in self._made:
+            tube = Tube.of(self.lattice, *self.asked[number])
+            self._made[number] = self.trip.within(self.lattice, tube.inside, tube.gate), tube
+        return self._made[number]
+
+    def order(self, luck: int) -> list[int]:
+        """Numbers of the tubes, in the order they are tried: proposals take turns in being the first one."""
+        tubes = [k for k, (_, width) in enumerate(self.asked) if width is not None]
+        turned = [k - k % self.count + (k + luck) % self.count for k in tubes]
+        return turned + list(range(len(turned), self.anywhere + 1))
+
+    def possible(self) -> Trip:
+        """The trip in the first tube that leads to the goal."""
+        trips = (self.way(number)[0] for number in range(self.anywhere + 1))
+        return next((trip for trip in trips if trip.least < UNREACHED), self.trip)
+
+
+@dataclass(frozen=True)
 class _Task:
     """What is searched: trips [agent], the step by which everybody is at its start, and ways that are promised.
 
     Attributes:
-        ready: int64 [agent], steps. promised: per agent, its claims until it is ready.
+        choices: per agent, where it may be planned. ready: int64 [agent], steps.
+        promised: per agent, its claims until it is ready.
     """
 
     lattice: Lattice
+    choices: list[_Choice]
     trips: list[Trip]
     ready: Ints
     promised: list[list[Claim]]
 
     @classmethod
-    def of(cls, lattice: Lattice, starts: Floats, goals: Floats, lead: Lead) -> _Task:
+    def of(
+        cls, lattice: Lattice, starts: Floats, goals: Floats, lead: Lead, proposals: Proposals | None = None
+    ) -> _Task:
         trips = [Trip.of(lattice, start, goal) for start, goal in zip(starts, goals, strict=True)]
+        choices = [_Choice(lattice, trip, proposals, agent) for agent, trip in enumerate(trips)]
+        trips = [choice.possible() for choice in choices]
         ready = -(-lead.until // lattice.ticks)
         gone = lattice.origin - 1e3 * lattice.step_m  # a claim's last place is for ever
         promised: list[list[Claim]] = []
@@ -81,17 +141,37 @@ class _Task:
             tick = np.minimum(np.arange(steps + 1) * lattice.ticks, lead.until[agent])
             way = np.vstack([lead.path[tick, agent], gone[None]]).astype(np.float64)
             rest = np.vstack([np.repeat(starts[agent][None], steps + 1, axis=0), gone[None]]).astype(np.float64)
-            promised.append([Claim(lattice, way, True), Claim(lattice, rest, True)] if steps else [])
-        return cls(lattice, trips, ready, promised)
+            promised.append([Claim(way, True), Claim(rest, True)] if steps else [])
+        return cls(lattice, choices, trips, ready, promised)
 
-    def find(self, agent: int, found: dict[int, Claim], latest: int, hold: int = 0) -> Claim | None:
-        """The way of one agent around those found, and around what all others have promised."""
+    def find(
+        self, agent: int, found: dict[int, Claim], latest: int, hold: int = 0, luck: int = 0, astray: bool = True
+    ) -> Claim | None:
+        """The way of one agent around those found, and around what all others have promised.
+
+        Args:
+            luck: says which of its proposals is tried first. astray: whether it may leave its proposals, if all else
+                fails.
+        """
         others = list(found.values())
         for other, promised in enumerate(self.promised):
             if other != agent and promised:
                 others += promised[: 1 if other in found else 2]
-        path = find(self.lattice, self.trips[agent], others, latest, hold, int(self.ready[agent]))
-        return None if path is None else Claim(self.lattice, path)
+        choice, ready = self.choices[agent], int(self.ready[agent])
+        for number in choice.order(luck):
+            trip, tube = choice.way(number)
+            anywhere = number == choice.anywhere
+            off = anywhere and choice.count > 0
+            if trip.least == UNREACHED or (off and not astray):
+                continue
+            patient = max(hold, ready) + trip.least + PATIENCE
+            if anywhere or choice.asked[number][1] is None:
+                patient = latest
+            claim = find(self.lattice, trip, others, min(latest, patient), hold, ready)
+            if claim is not None:
+                claim.tube, claim.astray = tube, off
+                return claim
+        return None
 
 
 def plan(
@@ -121,11 +201,15 @@ def plan(
 
 def in_turn(
     lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], attempts: int, repairs: int,
-    lead: Lead | None = None, distance: float | None = None,
+    lead: Lead | None = None, distance: float | None = None, proposals: Proposals | None = None,
 ) -> Floats | None:  # fmt: skip
-    """Paths from planning one after the other, improved: see `plan`; None if none are found."""
+    """Paths from planning one after the other, improved: see `plan`; None if none are found.
+
+    Args:
+        proposals: ways to keep to.
+    """
     lead = Lead.none(starts) if lead is None else lead
-    task = _Task.of(lattice, starts, goals, lead)
+    task = _Task.of(lattice, starts, goals, lead, proposals)
     longest = max(trip.least for trip in task.trips)
     if longest == UNREACHED:
         return None
@@ -138,7 +222,7 @@ def in_turn(
 
 def thoroughly(
     lattice: Lattice, starts: Floats, goals: Floats, key: tuple[int, ...], repairs: int, distance: float,
-    lead: Lead | None = None,
+    lead: Lead | None = None, proposals: Proposals | None = None,
 ) -> list[Floats]:  # fmt: skip
     """Paths from the complete search, improved in two ways and as they are: see `plan`; none if none are found.
 
@@ -158,11 +242,11 @@ def thoroughly(
         moves = moves.spared()
         paths = _later(moves.routes(world.v_max * world.dt), int(lead.until.max()))
         found = [straighten(world, paths.copy(), lead.until), paths]
-        task = _Task.of(lattice, starts, goals, lead)
+        task = _Task.of(lattice, starts, goals, lead, proposals)
         if max(trip.least for trip in task.trips) < UNREACHED:
             steps = _later(moves.routes(lattice.step_m), int(task.ready.max()))
             rests = _arrivals(steps).tolist()
-            claims = [Claim(lattice, steps[: rest + 1, agent].astype(np.float64)) for agent, rest in enumerate(rests)]
+            claims = [Claim(steps[: rest + 1, agent].astype(np.float64)) for agent, rest in enumerate(rests)]
             better = _improved(task, claims, key, repairs, lead, distance)
             found = [better, *found] if better is not None else found
         return found
@@ -180,7 +264,8 @@ def _improved(
     """Paths at ticks, from neighbourhood search and straightening; None if they are not sound after all."""
     world = task.lattice.world
     claims = _improve(task, claims, key, repairs)
-    paths = straighten(world, at_ticks(claims, task.lattice.ticks), lead.until)
+    paths = at_ticks(claims, task.lattice.ticks)
+    paths = straighten(world, paths, lead.until, Kept.of(task.lattice, claims, len(paths) - 1))
     return paths if sound(world, paths, distance) else None
 
 
@@ -198,7 +283,7 @@ def _first(task: _Task, latest: int, key: tuple[int, ...], attempts: int) -> lis
         hold = np.where(waits[0] < 0.5, waits[1] * most, 0.0).astype(np.int64)
         found: dict[int, Claim] = {}
         for agent in np.argsort(-rank, kind="stable").tolist():
-            claim = task.find(agent, found, latest, int(hold[agent]))
+            claim = task.find(agent, found, latest, int(hold[agent]), attempt)
             if claim is None:
                 failures[agent] = failures.max() + 1.0
                 break
@@ -208,10 +293,11 @@ def _first(task: _Task, latest: int, key: tuple[int, ...], attempts: int) -> lis
     return None
 
 
-def _value(claims: list[Claim]) -> tuple[int, int, float]:
-    """What is minimised, in this order: last arrival, sum of arrivals, length."""
+def _value(claims: list[Claim]) -> tuple[int, int, int, float]:
+    """What is minimised, in this order: agents that leave their proposals, last arrival, sum of arrivals, length."""
     steps = [claim.steps for claim in claims]
-    return max(steps), sum(steps), round(sum(claim.length for claim in claims), 6)
+    astray = sum(claim.astray for claim in claims)
+    return astray, max(steps), sum(steps), round(sum(claim.length for claim in claims), 6)
 
 
 def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: int) -> list[Claim]:
@@ -236,7 +322,7 @@ def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: in
         wish[late] = 2.5
         redo = np.argsort(-wish, kind="stable")[:size]
         order = redo[np.argsort(-(chance[count : 2 * count][redo] + (redo == late) * (repair % 3 > 0)), kind="stable")]
-        tried = _again(task, claims, order.tolist(), value[0])
+        tried = _again(task, claims, order.tolist(), value[1], (chance[:count] * 1e6).astype(np.int64))
         if tried is not None and _value(tried) <= value:
             claims, value = tried, _value(tried)
     return claims
@@ -244,9 +330,9 @@ def _improve(task: _Task, claims: list[Claim], key: tuple[int, ...], repairs: in
 
 def _alone(task: _Task, agent: int) -> Claim:
     trip, ready = task.trips[agent], int(task.ready[agent])
-    path = find(task.lattice, trip, [], trip.least + ready, ready=ready)
-    assert path is not None, "a trip's least number of steps is reached without traffic"
-    return Claim(task.lattice, path)
+    claim = find(task.lattice, trip, [], trip.least + ready, ready=ready)
+    assert claim is not None, "a trip's least number of steps is reached without traffic"
+    return claim
 
 
 def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> NDArray[np.float64]:
@@ -256,11 +342,15 @@ def _rivals(wished: Claim, claims: list[Claim], own: int, distance: float) -> ND
     return np.asarray(gap < distance, np.float64)
 
 
-def _again(task: _Task, claims: list[Claim], order: list[int], latest: int) -> list[Claim] | None:
-    """Plan some agents anew, in this order, around all others; None if one arrives later than ``latest``."""
+def _again(task: _Task, claims: list[Claim], order: list[int], latest: int, luck: Ints) -> list[Claim] | None:
+    """Plan some agents anew, in this order, around all others; None if one arrives later than ``latest``.
+
+    Args:
+        luck: int64 [agent], says which proposal of each is tried first.
+    """
     kept = {agent: claim for agent, claim in enumerate(claims) if agent not in order}
     for agent in order:
-        claim = task.find(agent, kept, latest)
+        claim = task.find(agent, kept, latest, luck=int(luck[agent]), astray=claims[agent].astray)
         if claim is None:
             return None
         kept[agent] = claim
@@ -280,7 +370,42 @@ def at_ticks(claims: list[Claim], ticks: int) -> Floats:
     return np.stack(paths, axis=1).astype(np.float32)
 
 
-def straighten(world: World, paths: Floats, since: Ints | None = None) -> Floats:
+@dataclass(frozen=True)
+class Kept:
+    """Which straight pieces stay in the tubes that paths were found in.
+
+    Attributes:
+        tubes: per agent; None for one that may go anywhere. layer: int64 [T, agent], of its tube, between ticks.
+    """
+
+    lattice: Lattice
+    tubes: list[Tube | None]
+    layer: Ints
+
+    @classmethod
+    def of(cls, lattice: Lattice, claims: list[Claim], ticks: int) -> Kept | None:
+        """What claims keep to during so many ticks; None if none keeps to anything."""
+        if all(claim.tube is None for claim in claims):
+            return None
+        step = np.arange(ticks) // lattice.ticks
+        layer = np.stack([claim.layer[np.minimum(step, claim.steps)] for claim in claims], axis=1)
+        return cls(lattice, [claim.tube for claim in claims], layer)
+
+    def allows(self, agent: int, begin: Ints, until: Ints, tick: Ints, new: Floats) -> NDArray[np.bool_]:
+        """bool [n]: whether positions [n, k, 2] at ticks [n, k] may replace those between two ticks [n] each."""
+        tube = self.tubes[agent]
+        if tube is None:
+            return np.ones(len(begin), bool)
+        layer = self.layer[:, agent]
+        changes = np.append(0, np.cumsum(np.diff(layer) != 0))
+        at = np.minimum(np.stack([begin, until - 1]), len(layer) - 1)
+        one = (changes[at[0]] == changes[at[1]]) & ~tube.held[layer[at[0]]]
+        within = tube.holds(self.lattice, new, np.broadcast_to(layer[at[0], None], tick.shape))
+        ends = (tick == begin[:, None]) | (tick == until[:, None])
+        return np.asarray(one & (within | ends).all(1))
+
+
+def straighten(world: World, paths: Floats, since: Ints | None = None, kept: Kept | None = None) -> Floats:
     """Straight pieces for bent ones where nobody minds, and earlier arrivals.
 
     A piece between two ticks gives way to a straight one at constant speed, or to one at full speed
@@ -288,7 +413,7 @@ def straighten(world: World, paths: Floats, since: Ints | None = None) -> Floats
 
     Args:
         paths: float32 [T + 1, agent, 2], metres; changed in place.
-        since: int64 [agent], ticks before which nobody moves; 0 if not given.
+        since: int64 [agent], ticks before which nobody moves; 0 if not given. kept: what paths have to keep to.
 
     Returns:
         The same paths, [T' + 1, agent, 2], without the rest at the end.
@@ -303,14 +428,14 @@ def straighten(world: World, paths: Floats, since: Ints | None = None) -> Floats
             end = begin + np.maximum(np.ceil(gap / tick_m).astype(np.int64), 1)
             sooner = end < arrival
             earliest = np.argsort(end[sooner], kind="stable")
-            _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, one=True)
+            _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, kept, one=True)
             arrival = int(_arrivals(paths)[agent])
             span = arrival - early
             while span >= 2:
                 # Pieces of one pass do not overlap, so that all of them may be replaced.
                 for first in (0, span // 2):
                     begin = np.arange(early + first, arrival - span + 1, span)
-                    _replace(world, paths, agent, begin, begin + span, begin + span)
+                    _replace(world, paths, agent, begin, begin + span, begin + span, kept)
                 span = span * 2 // 3 if span > 8 else span // 2
     return paths[: int(_arrivals(paths).max()) + 1]
 
@@ -322,8 +447,9 @@ def _arrivals(paths: Floats) -> Ints:
 
 
 def _replace(
-    world: World, paths: Floats, agent: int, begin: Ints, end: Ints, until: Ints | int, one: bool = False
-) -> None:
+    world: World, paths: Floats, agent: int, begin: Ints, end: Ints, until: Ints | int, kept: Kept | None,
+    one: bool = False,
+) -> None:  # fmt: skip
     """Go straight between ticks ``begin`` and ``end`` [n], then rest until ``until`` [n], where that is better.
 
     It has to keep clear of obstacles and others. Better is shorter, or earlier (``end`` before ``until``).
@@ -342,6 +468,11 @@ def _replace(
     tick = np.minimum(begin[:, None] + np.arange((until - begin).max() + 1), until[:, None])
     share = np.minimum((tick - begin[:, None]) / (end - begin)[:, None], 1.0).astype(np.float32)[..., None]
     new = np.where(share < 1.0, a[:, None] + (b - a)[:, None] * share, b[:, None])
+    if kept is not None:
+        fine = kept.allows(agent, begin, until, tick, new)
+        if not fine.any():
+            return
+        begin, until, tick, new = begin[fine], until[fine], tick[fine], new[fine]
     others = np.delete(paths, agent, axis=1)[tick]
     line = new[:, :, None]
     closest = segment_closest(line[:, :-1], line[:, 1:], others[:, :-1], others[:, 1:])

@@ -9,7 +9,8 @@ import numpy as np
 
 from agentsc.protocol.joint.lattice import Lattice
 from agentsc.protocol.joint.order import Course, Floats
-from agentsc.protocol.joint.search import Lead, in_turn, thoroughly
+from agentsc.protocol.joint.proposals import Proposer
+from agentsc.protocol.joint.search import Lead, Proposals, in_turn, thoroughly
 from envs.world import World
 
 ROOM = (1.2, 1.35, 1.1)
@@ -32,10 +33,16 @@ class Settler:
     Args:
         world: the map and limits; its goals are not looked at. distance: centre distance that routes keep, metres.
         attempts, repairs: see `agentsc.protocol.joint.search.plan`.
+        proposer: draws ways that the search keeps to; None leaves it the whole map. tube_m: half the width of tubes
+            around them, metres.
     """
 
-    def __init__(self, world: World, distance: float, attempts: int, repairs: int) -> None:
+    def __init__(
+        self, world: World, distance: float, attempts: int, repairs: int, proposer: Proposer | None = None,
+        tube_m: float = 0.0,
+    ) -> None:  # fmt: skip
         self.world, self.distance = world, distance
+        self.proposer, self.tube_m = proposer, tube_m
         self.attempts, self.repairs = attempts, repairs
         self._lattices: dict[float, Lattice] = {}
         self._known: dict[bytes, Course | None] = {}
@@ -63,14 +70,19 @@ class Settler:
             return self.halt(starts, tick, lead)
         repairs = self.repairs // (HASTE if lead.until.any() else 1)
         attempts = min(EARLY, self.attempts)
+        proposals = None
+        if self.proposer is not None:
+            # Who is under way has been at some of the places to pass.
+            first = not lead.until.any()
+            proposals = Proposals(self.proposer.propose(starts, goals, key, first), self.tube_m)
         for room in ROOM:
-            route = in_turn(self._lattice(room), starts, goals, key, attempts, repairs, lead, self.distance)
+            route = in_turn(self._lattice(room), starts, goals, key, attempts, repairs, lead, self.distance, proposals)
             if route is None:
                 break  # it is tight
             course = self._shortest([route], tick, lead)
             if course is not None:
                 return course
-        routes = thoroughly(self._lattice(min(ROOM)), starts, goals, key, repairs, self.distance, lead)
+        routes = thoroughly(self._lattice(min(ROOM)), starts, goals, key, repairs, self.distance, lead, proposals)
         return self._shortest(routes, tick, lead)
 
     def _shortest(self, routes: list[Floats], tick: int, lead: Lead) -> Course | None:

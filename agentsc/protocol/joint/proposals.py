@@ -1,0 +1,187 @@
+"""What agents propose for a course: ways to their goals, drawn from the trajectory prior with seeds that all share.
+
+A proposal is a chain of windows. Each is a sample of the prior, conditioned on the local map and on the way that the
+map's motion pattern suggests from where the window before is left; its first part is kept, and the next window begins
+there. Samples with the same number are drawn together: in each window everybody is drawn once, and once more, guided
+to keep clear of what others with that number have just drawn. All that goes in is known to everybody who has heard
+all wishes, and all noise is keyed, so everybody draws the same; no proposal crosses the air.
+
+Proposals need not keep apart, nor clear of obstacles to the millimetre: the search does that, in tubes around them
+(`agentsc.protocol.joint.tubes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentsc.protocol import SampleReply, SampleRequest, Setup
+from agentsc.protocol.joint.tubes import Leg, Proposal
+from envs import keyed
+from envs.navigation import NavigationGrid
+from policies.requests import Peers
+from policies.trajectory.context import Context, build
+from policies.trajectory.route import CLEARANCE, Guide, Routes
+from policies.trajectory.spline import basis
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Sampler = Callable[[SampleRequest], SampleReply]
+KEPT = 5 / 8
+"""Share of a window's ticks that is kept before the next one."""
+IN_REACH = 0.8
+"""A target so near, in reaches of a plan, is reached with the window; plans slow down at their ends."""
+STRIDE = 2
+"""Ticks between the way-points that guidance looks at, as in `TrajectoryModel`."""
+NEIGHBOURS = 6
+"""Others that guidance looks at, nearest first."""
+CARE = 1.08
+"""Radii that guidance keeps from obstacles."""
+SPARE_WINDOWS = 6
+"""Windows beyond those that the length of the way suggests; a proposal that needs more is dropped."""
+
+
+@dataclass
+class _Chains:
+    """Proposals in the making, one per row = agent · samples + sample.
+
+    Attributes:
+        spot, velocity: float32 [row, 2], where the next window begins. target: int64 [row], of its targets.
+        legs: what is kept so far.
+    """
+
+    spot: Floats
+    velocity: Floats
+    target: Ints
+    legs: list[Proposal]
+
+
+class Proposer:
+    """Draws proposals on one map.
+
+    Args:
+        setup: the map, its motion pattern, the prior. sample: asks the core.
+        count: samples per agent. against: a way straight against the pattern costs so many times its length.
+        guided: whether everybody is drawn a second time in each window, to keep clear of the others.
+    """
+
+    def __init__(self, setup: Setup, sample: Sampler, count: int, against: float, guided: bool) -> None:
+        world = setup.world
+        self.setup, self.sample, self.count, self.guided = setup, sample, count, guided
+        grid = NavigationGrid(
+            world.obstacles, world.radius, world.cell, flow=world.flow, flow_cost=against - 1.0, extent=world.bounds
+        )
+        self.guide = Guide(grid, world.obstacles, world.radius * CLEARANCE, setup.vehicle.reach)
+        self.horizon = setup.spec.horizon_ticks
+        self._basis = basis(setup.spec.control_points, self.horizon + 1)
+
+    def propose(self, starts: Floats, goals: Floats, key: tuple[int, ...], stop: bool = True) -> list[list[Proposal]]:
+        """Several proposals for each agent, the likeliest to be of use first.
+
+        Args:
+            starts, goals: float32 [agent, 2], metres. key: words that all noise is keyed by.
+            stop: whether trips pass the stops of the map's motion pattern.
+        """
+        world, agents = self.setup.world, len(starts)
+        stops = world.stops if stop else None
+        targets = goals[:, None].astype(np.float32)
+        if stops is not None:
+            targets = np.concatenate([stops.points(starts, goals), targets], axis=1).astype(np.float32)
+        rows = agents * self.count
+        agent = np.repeat(np.arange(agents), self.count)
+        goal = self.guide.goal_index(targets.reshape(-1, 2)).reshape(agents, -1)[agent]
+        chains = _Chains(
+            np.repeat(starts, self.count, axis=0).astype(np.float32), np.zeros((rows, 2), np.float32),
+            np.zeros(rows, np.int64), [[] for _ in range(rows)],
+        )  # fmt: skip
+        last = targets.shape[1] - 1
+        length = self.guide.cost_to_go(chains.spot, goal[:, 0]) + sum(
+            self.guide.cost_to_go(targets[agent, k], goal[:, k + 1]) for k in range(last)
+        )
+        length = length[np.isfinite(length)].max(initial=0.0)
+        windows = int(length / (KEPT * self.setup.vehicle.reach)) + targets.shape[1] + SPARE_WINDOWS
+        for window in range(windows):
+            due = np.flatnonzero((chains.target <= last) & np.isfinite(length))
+            if not len(due):
+                break
+            points, routes = self._draw(chains, due, goal[due, chains.target[due]], agent, key, window)
+            self._keep(chains, due, points, routes, targets[agent[due], chains.target[due]], last)
+        found: list[list[Proposal]] = [[] for _ in range(agents)]
+        for row in range(rows):
+            if chains.target[row] > last:
+                found[agent[row]].append(chains.legs[row])
+        return found
+
+    def _draw(
+        self, chains: _Chains, due: Ints, goal: Ints, agent: Ints, key: tuple[int, ...], window: int
+    ) -> tuple[Floats, Routes]:
+        """A window of rows ``due``: way-points [n, H + 1, 2] at ticks, and the ways that it follows."""
+        world, vehicle = self.setup.world, self.setup.vehicle
+        routes = self.guide.routes(chains.spot[due], goal)
+        none = np.zeros(len(due), np.int64)
+        context = build(
+            world.obstacles, vehicle, chains.velocity[due], routes, np.zeros(len(due), np.float32), none, none
+        )
+        points = self._sampled(context, self._keys(key, agent[due], due, window, 0), self._walls(len(due)))
+        if self.guided and len(np.unique(agent[due])) > 1:
+            peers = self._others(points, agent[due], due % self.count)
+            points = self._sampled(context, self._keys(key, agent[due], due, window, 1), peers)
+        return points, routes
+
+    def _keys(self, key: tuple[int, ...], agent: Ints, row: Ints, window: int, draw: int) -> NDArray[np.uint64]:
+        stream = keyed.stream_id("proposal")
+        return np.asarray(keyed.hash_words(*key, stream, agent, row % self.count, window, draw), np.uint64)
+
+    def _sampled(self, context: Context, keys: NDArray[np.uint64], peers: Peers) -> Floats:
+        reply = self.sample(SampleRequest(self.setup.prior, context, keys, 1, peers=peers))
+        return np.asarray(self._basis @ reply.control[:, 0], np.float32)
+
+    def _walls(self, rows: int) -> Peers:
+        """Guidance by the map alone."""
+        ticks = len(range(0, self.horizon + 1, STRIDE))
+        discs, radius = np.zeros((rows, 0, ticks, 2), np.float32), np.zeros((rows, 0, ticks), np.float32)
+        return Peers(discs, radius, np.zeros((rows, 0), np.float32), self._care(rows))
+
+    def _care(self, rows: int) -> Floats:
+        return np.full(rows, CARE * self.setup.world.radius, np.float32)
+
+    def _others(self, points: Floats, agent: Ints, sample: Ints) -> Peers:
+        """Guidance by what the nearest others with the same number have drawn."""
+        count, rows = min(NEIGHBOURS, len(np.unique(agent)) - 1), len(points)
+        way = points[:, ::STRIDE]
+        discs = np.zeros((rows, count, way.shape[1], 2), np.float32)
+        weight = np.zeros((rows, count), np.float32)
+        for number in np.unique(sample):
+            mine = np.flatnonzero(sample == number)
+            gap = np.linalg.norm(way[mine, None] - way[mine], axis=-1).min(-1)
+            np.fill_diagonal(gap, np.inf)
+            near = np.argsort(gap, axis=1, kind="stable")[:, :count]
+            some = near.shape[1]
+            discs[mine, :some] = way[mine[near]]
+            weight[mine, :some] = np.isfinite(np.take_along_axis(gap, near, 1))
+        radius = np.full(discs.shape[:3], 1.2 * self.setup.world.separation, np.float32)
+        return Peers(discs, radius, weight, self._care(rows))
+
+    def _keep(
+        self, chains: _Chains, due: Ints, points: Floats, routes: Routes, target: Floats, last: int
+    ) -> None:
+        """Append what is kept of windows, and move on to where the next ones begin."""
+        world, vehicle = self.setup.world, self.setup.vehicle
+        kept = int(KEPT * self.horizon)
+        near = routes.complete & (routes.arc[:, -1] <= IN_REACH * vehicle.reach)
+        stops = world.stops
+        for k, row in enumerate(due.tolist()):
+            if not near[k]:
+                chains.legs[row].append(Leg(points[k, : kept + 1], np.inf))
+                chains.spot[row] = points[k, kept]
+                chains.velocity[row] = (points[k, kept] - points[k, kept - 1]) / np.float32(world.dt)
+                continue
+            path = np.concatenate([points[k], target[k][None]])
+            at_stop = chains.target[row] < last and stops is not None
+            within, ticks = (stops.within_m, stops.ticks) if at_stop and stops is not None else (np.inf, 0)
+            chains.legs[row].append(Leg(path, within, ticks))
+            chains.spot[row], chains.velocity[row] = target[k], 0.0
+            chains.target[row] += 1
