@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,10 @@ class Negotiated(PlanningVariant):
     """Plan by plan: intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+    trigger: Literal["surprise", "always", "periodic"] = Field(
+        "surprise",
+        description="when agents speak unasked: if it is news to somebody, every round, or also every heartbeat_s",
+    )
     rank_changes: bool = Field(
         False, description="who makes room hands the role of grantor over to a peer that is stuck"
     )
@@ -109,6 +114,14 @@ class NegotiatedBlock(StandingBlock):
         self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
         self._settle(clock, tick)
         self.stand(clock, self._patience())
+
+    def unasked(self, clock: int) -> Flags:
+        """bool [row]: who speaks whether it has news or not; nobody, if surprise is the trigger."""
+        if self.variant.trigger == "surprise":
+            return np.zeros(len(self.rows), bool)
+        period = round(self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds)
+        always = self.variant.trigger == "always"
+        return np.asarray(always | ((clock + self.id) % max(period, 1) == 0))
 
     def _patience(self) -> Floats:
         """Rounds [row] after which something that was not answered is said again."""
@@ -305,7 +318,7 @@ class NegotiatedBlock(StandingBlock):
         heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
-        plan, intent = fresh | again, fresh | quiet | changed
+        plan, intent = fresh | again, fresh | quiet | changed | self.unasked(clock)
         self.plan_sent[plan] = clock
         speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
         if not len(speaking):
