@@ -51,7 +51,7 @@ _CAME_LATER: dict[str, Tree] = {
     "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
     "protocol": {
         **{"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1},
-        **{"trigger": "surprise"},
+        **{"trigger": "surprise", "tells_boxes": True},
     },
     "plan_code": {"name": "spline", "delta_bits": 6},
 }

@@ -36,7 +36,7 @@ from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import DIGEST_BYTES, Settler, digest
 from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import Flags, Floats, Ints
-from agentsc.protocol.variants.negotiated import MAX_LEAD, Negotiated, NegotiatedBlock
+from agentsc.protocol.variants.negotiated import MAX_LEAD, Negotiated, NegotiatedBlock, merged
 from envs import keyed
 
 UNDER_WAY, GATHERING, AGREED, FREE = range(4)
@@ -364,7 +364,7 @@ class IntentBlock(NegotiatedBlock):
             message.steps[mine[here]], message.done[mine[here]] = one.word(place)
             self.reported[rows[mine[here]]] = one.steps[place]
         data, bits = encode(message, self.setup.spec)
-        return _merged(said, Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits))
+        return merged(said, Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits))
 
     def _worth_telling(self, clock: int) -> Flags:
         """bool [row]: steps that some peer waits for and has not been told of, or may have missed."""
@@ -409,18 +409,3 @@ def led_by(before: Course, cuts: Ints) -> tuple[int, Floats, Lead]:
 def _of_use(message: Message) -> Flags:
     return (message.sections != 0) | np.isin(message.kind, (AGREE, PROGRESS, RENEW))
 
-
-def _merged(said: Packets, mine: Packets) -> Packets:
-    """Both, in the order (lane, sender); whoever is in both says ``mine``."""
-    first = said.lane.astype(np.int64) * 1024 + said.sender
-    second = mine.lane.astype(np.int64) * 1024 + mine.sender
-    kept = ~np.isin(first, second)
-    width = max(said.data.shape[1], mine.data.shape[1])
-    data = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (said.data[kept], mine.data)])
-    order = np.argsort(np.concatenate([first[kept], second]), kind="stable")
-    return Packets(
-        np.concatenate([said.lane[kept], mine.lane])[order],
-        np.concatenate([said.sender[kept], mine.sender])[order],
-        data[order],
-        np.concatenate([said.bits[kept], mine.bits])[order],
-    )
