@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,21 +37,25 @@ class Flight(NamedTuple):
 
 def fly(
     variant: Variant, scenario: str, agents: int, link: str, seed: int, episodes: int, code: PlanCode | None = None,
-    heard: Callable[[Packets, Setup], None] | None = None,
+    heard: Callable[[Packets, Setup], None] | None = None, **options: Any,
 ) -> Flight:  # fmt: skip
-    """Run lanes until everybody rests at home or time is up.
+    """Run lanes until everybody rests at home, with no goal still to change, or time is up.
 
     Args:
-        heard: told of all packets of each round.
+        heard: told of all packets of each round. options: more parameters of the scenario.
     """
-    world = SCENARIOS.create(scenario, agents=agents).build(seed, list(range(episodes)))
+    world = SCENARIOS.create(scenario, agents=agents, **options).build(seed, list(range(episodes)))
     setup = Setup.of(world, prior="edge-prior", rounds=ROUNDS, seed=seed, code=code)
     fleet = LocalFleet(variant, setup, None, "cpu")
     medium = Medium(link, seed, world.episodes, agents, world.dt / ROUNDS, world.obstacles)
     arena, near = Arena(world), np.full(world.starts.shape[:2], np.inf, np.float32)
     positions, active = [arena.position.copy()], np.ones(world.lanes, bool)
     last = np.full(world.lanes, world.max_ticks)
+    goals = arena.goals
     for tick in range(world.max_ticks):
+        if arena.goals is not goals:
+            goals = arena.goals
+            fleet.retarget(goals, tick)
         for number in range(ROUNDS):
             clock = ROUNDS * tick + number
             packets = fleet.round(medium.deliver(clock), clock, deciding=number == 0)
@@ -62,7 +66,7 @@ def fly(
         near = nearest(arena.position)
         positions.append(arena.position.copy())
         still = (arena.velocity**2).sum(-1) < (0.02 * world.v_max) ** 2
-        done = active & (step.at_goal & still).all(1)
+        done = active & (step.at_goal & still).all(1) & arena.story.settled
         if done.any():
             last[done] = tick + 1
             active &= ~done

@@ -43,6 +43,9 @@ class Fleet(Protocol):
     def retarget(self, goal: Floats, tick: int) -> None:
         """Goals float32 [lane, agent, 2] that hold from ``tick`` on; called when one has changed."""
 
+    def sense(self, boxes: Floats, tick: int) -> None:
+        """Late boxes that agents have seen, float32 [lane, agent, box, 5]; called when somebody has seen another one."""
+
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""
 
@@ -113,6 +116,9 @@ class LocalFleet:
 
     def retarget(self, goal: Floats, tick: int) -> None:
         self.block.retarget(goal, tick)
+
+    def sense(self, boxes: Floats, tick: int) -> None:
+        self.block.sense(boxes, tick)
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         self.block.muster(alive, tick)

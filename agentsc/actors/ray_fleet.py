@@ -57,6 +57,10 @@ class HostActor:
         """Goals of this block that hold from now on."""
         self.block.retarget(goal, tick)
 
+    def sense(self, boxes: Floats, tick: int) -> None:
+        """Late boxes that agents of this block have seen."""
+        self.block.sense(boxes, tick)
+
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who of this block takes part from now on."""
         self.block.muster(alive, tick)
@@ -115,6 +119,9 @@ class RayFleet:
 
     def retarget(self, goal: Floats, tick: int) -> None:
         _get([host.retarget.remote(goal[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def sense(self, boxes: Floats, tick: int) -> None:
+        _get([host.sense.remote(boxes[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])

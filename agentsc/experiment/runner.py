@@ -98,6 +98,7 @@ class _Run:
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
         self.goals, self.alive = self.arena.goals, np.ones(world.starts.shape[:2], bool)
+        self.seen = np.zeros_like(self.arena.known_boxes())
         self.unheard = np.zeros(world.lanes, np.int64)
         self.spoke = np.zeros(world.lanes, np.int64)
         self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
@@ -159,8 +160,14 @@ class _Run:
         return log
 
     def _announce(self, tick: int) -> None:
-        """Tell agents what has changed for themselves: their goals, and whether they take part."""
+        """Tell agents what has changed for themselves: their goals, whether they take part, what they see."""
         arena = self.arena
+        seen = arena.known_boxes()
+        if seen is not self.seen:
+            before, self.seen = self.seen, seen
+            if (before != seen).any():
+                boxes = arena.story.events.boxes[:, None]
+                self.fleet.sense(np.where(seen[..., None], boxes, np.float32(np.nan)), tick)
         if arena.goals is not self.goals:
             self.goals = arena.goals
             self.fleet.retarget(self.goals, tick)

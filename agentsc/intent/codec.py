@@ -20,6 +20,8 @@ from agentsc.intent.fields import (
     AUCTION,
     AWARD_BITS,
     BASE,
+    BOX_BITS,
+    BOX_KINDS,
     COUNT_BITS,
     GRANT_BITS,
     GRANT_SEQ_BITS,
@@ -77,6 +79,7 @@ class Message:
             or an OPTIMISED.
         award_count, word_count: int32 [K]; awards: int32 [K, S, 3], site, winner and bid; words: int32 [K, N, 3],
             agent, whether it was heard itself, and number of its newest packet, of an AUCTION.
+        box_count: int32 [K]; boxes: int32 [K, B, 4], codes of boxes (`agentsc.protocol.boxes`).
     """
 
     sections: NDArray[np.uint8]
@@ -115,12 +118,15 @@ class Message:
     word_count: Ints
     awards: Ints
     words: Ints
+    box_count: Ints
+    boxes: Ints
 
     @classmethod
     def blank(
-        cls, count: int, spec: PlanSpec, grants: int = 0, waypoints: int = 0, awards: int = 0, words: int = 0
-    ) -> Message:
-        """``count`` packets of zeros with room for so many grants, way-points, awards and words each."""
+        cls, count: int, spec: PlanSpec, grants: int = 0, waypoints: int = 0, awards: int = 0, words: int = 0,
+        boxes: int = 0,
+    ) -> Message:  # fmt: skip
+        """``count`` packets of zeros with room for so many grants, way-points, awards, words and boxes each."""
         wide = {"plan": spec.columns, "position": 2, "velocity": 2}
         wide |= dict.fromkeys(("grant_peer", "grant_seq", "grant_verdict"), grants)
         arrays: dict[str, NDArray] = {}
@@ -130,6 +136,7 @@ class Message:
         arrays["waypoints"] = np.zeros((count, waypoints, 2), np.float32)
         arrays["awards"] = np.zeros((count, awards, 3), np.int32)
         arrays["words"] = np.zeros((count, words, 3), np.int32)
+        arrays["boxes"] = np.zeros((count, boxes, 4), np.int32)
         return cls(**arrays)
 
     def __len__(self) -> int:
@@ -202,7 +209,7 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
     # Widths first, so that the result has room for the longest packet that may be good.
     groups = [g for g in _groups(np.where(ok, sections, 0), np.where(ok, kind, 0)) if _legal(g[0], g[1])]
     found: list[tuple[Rows, int, int, Bytes, Ints | None]] = []
-    room = {"grants": 0, "waypoints": 0, "awards": 0, "words": 0}
+    room = {"grants": 0, "waypoints": 0, "awards": 0, "words": 0, "boxes": 0}
     for mask, kind_, index in groups:
         rows = np.arange(count)[index]
         rows = rows[ok[rows]]
@@ -220,6 +227,8 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
             continue
         if mask == 0 and kind_ == AUCTION:
             counts = {"awards": part[:, _COUNTS_AT], "words": part[:, _COUNTS_AT + 1]}
+        elif mask == 0 and kind_ in BOX_KINDS:
+            counts = {"boxes": entries}
         else:
             counts = {"grants" if mask else "waypoints": entries}
         room |= {name: max(room[name], int(count.max())) for name, count in counts.items()}
@@ -302,17 +311,19 @@ def _shapes(part: Bytes, at: NDArray[np.int64], mask: int, spec: PlanSpec) -> tu
 
 def _entry_bits(mask: int, kind: int) -> int:
     """Width of what a packet of this layout repeats."""
-    return GRANT_BITS if mask else RECORD_BITS if kind == AUCTION else 64
+    if mask:
+        return GRANT_BITS
+    return RECORD_BITS if kind == AUCTION else BOX_BITS if kind in BOX_KINDS else 64
 
 
 def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.int64]:
-    """Number of grants, way-points or records that each packet claims to hold."""
+    """Number of grants, way-points, records or boxes that each packet claims to hold."""
     if mask == 0 and kind == AUCTION:
         # Two bytes and the checksum that follows: a packet too short for them is shorter than its contents say.
         return part[:, _COUNTS_AT].astype(np.int64) + part[:, _COUNTS_AT + 1]
-    width = COUNT_BITS if mask & GRANTS else 8
-    if not mask & GRANTS and not (mask == 0 and kind in WAYPOINT_KINDS):
+    if not mask & GRANTS and not (mask == 0 and kind in (*WAYPOINT_KINDS, *BOX_KINDS)):
         return np.zeros(len(part), np.int64)
+    width = COUNT_BITS if mask & GRANTS else KIND_FIELDS[kind][-1].bits
     at = _fixed_bits(mask, kind, spec) - width
     if at // 8 + 1 >= part.shape[1]:
         return np.zeros(len(part), np.int64)  # too short to hold it; the length check refuses it
@@ -376,7 +387,28 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
         raw = np.ascontiguousarray(records, ">u4").view(np.uint8).reshape(len(part), -1, 4)[:, :, 1:]
         data = np.concatenate([data[:, : _COUNTS_AT + 2], raw.reshape(len(part), -1)], axis=1)
         payload += RECORD_BITS * (part.award_count + part.word_count)
+    if mask == 0 and kind in BOX_KINDS:
+        raw = _box_bytes(part, kind)
+        data = np.concatenate([data[:, : _boxes_at(kind)], raw.reshape(len(part), -1)], axis=1)
+        payload += BOX_BITS * part.box_count
     return data, payload
+
+
+def _boxes_at(kind: int) -> int:
+    """Boxes start on this byte."""
+    return (BASE_BITS + KIND_BITS + sum(bits for _, bits in KIND_FIELDS[kind])) // 8
+
+
+def _box_bytes(part: Message, kind: int) -> Bytes:
+    """Boxes as six bytes each [K, most, 6], zeros where there are none."""
+    most = int(part.box_count.max())
+    if most > part.boxes.shape[1]:
+        raise ValueError(f"box_count must be at most {part.boxes.shape[1]}, got {most}")
+    boxes = np.where((np.arange(most) < part.box_count[:, None])[..., None], part.boxes[:, :most], 0)
+    if ((boxes < 0) | (boxes >= np.array([1 << 16, 1 << 16, 1 << 8, 1 << 8]))).any():
+        raise ValueError("boxes must fit (16, 16, 8, 8) bits")
+    high = boxes[..., :2] >> 8
+    return np.stack([high[..., 0], boxes[..., 0], high[..., 1], *np.moveaxis(boxes[..., 1:], -1, 0)], -1).astype(np.uint8)
 
 
 def _column(part: Message, name: str) -> NDArray[np.integer]:
@@ -462,6 +494,8 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
         message.waypoints[index, : points.shape[1]] = np.where(present[..., None], points, np.float32(0.0))
     if mask == 0 and kind == AUCTION:
         _decode_records(message, np.arange(len(message))[index], part)
+    if mask == 0 and kind in BOX_KINDS:
+        _decode_boxes(message, np.arange(len(message))[index], part, kind)
 
 
 def _decode_records(message: Message, rows: NDArray[np.int64], part: Bytes) -> None:
@@ -474,6 +508,15 @@ def _decode_records(message: Message, rows: NDArray[np.int64], part: Bytes) -> N
         number = (part[row, at].astype(np.int64) << 16) | (part[row, at + 1].astype(np.int64) << 8) | part[row, at + 2]
         low = number & ((1 << widths[2]) - 1)
         values[rows[row], entry] = np.stack([number >> 16, (number & 0xFFFF) >> widths[2], low], -1)
+
+
+def _decode_boxes(message: Message, rows: NDArray[np.int64], part: Bytes, kind: int) -> None:
+    """The boxes of packets that hold some; ``part`` holds them whole."""
+    counts = message.box_count[rows]
+    row, entry = np.nonzero(np.arange(int(counts.max(initial=0))) < counts[:, None])
+    at = _boxes_at(kind) + 6 * entry
+    x0, x1, y0, y1, wide, high = (part[row, at + byte].astype(np.int64) for byte in range(6))
+    message.boxes[rows[row], entry] = np.stack([(x0 << 8) | x1, (y0 << 8) | y1, wide, high], -1)
 
 
 def _signed(value: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

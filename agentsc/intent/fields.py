@@ -21,7 +21,8 @@ of a course (`agentsc.protocol.joint.order`): where a peer wants to go and what 
 wishes; the same, with how far it goes along the course before; and how far along a course it is. An AUCTION
 packet is the market's: its sender's whole table, two counts of 8 bits, then 24 bits for each site that somebody has won
 (site, winner, bid), and 24 for each agent that the sender has word of (agent, whether from itself, number of its newest
-packet).
+packet). BOXES tells of boxes that stand in the way, 48 bits each (`agentsc.protocol.boxes`): centre and half sizes;
+RENEW_BOXES is a RENEW that names some, too.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION = 1, 2, 3, 4, 5, 6, 7
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION, BOXES, RENEW_BOXES = 1, 2, 3, 4, 5, 6, 7, 8, 9
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
+BOX_KINDS = (BOXES, RENEW_BOXES)
+"""Kinds that hold boxes, behind whole bytes."""
 
 
 class Field(NamedTuple):
@@ -84,6 +87,8 @@ AGREE_FIELDS = (
 PROGRESS_FIELDS = (Field("course", 16), Field("steps", 12), Field("done", 16))
 RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
 AUCTION_FIELDS = (Field("award_count", 8), Field("word_count", 8))
+BOXES_FIELDS = (Field("box_count", 8),)
+RENEW_BOXES_FIELDS = (*RENEW_FIELDS, Field("box_count", 4))
 KIND_FIELDS = {
     STATE: STATE_FIELDS,
     TRAJECTORY: TRAJECTORY_FIELDS,
@@ -92,6 +97,8 @@ KIND_FIELDS = {
     PROGRESS: PROGRESS_FIELDS,
     RENEW: RENEW_FIELDS,
     AUCTION: AUCTION_FIELDS,
+    BOXES: BOXES_FIELDS,
+    RENEW_BOXES: RENEW_BOXES_FIELDS,
 }
 """What follows the kind of a packet with an empty mask."""
 AWARD_BITS = (8, 8, 8)
@@ -99,6 +106,10 @@ AWARD_BITS = (8, 8, 8)
 WORD_BITS = (8, 1, 15)
 """Agent, whether it was heard itself, number of its newest packet."""
 RECORD_BITS = 24
+BOX_BITS = 48
+"""Of a box: 16 for each coordinate of its centre, 8 for each half size."""
+MAX_BOXES = (1 << 4) - 1
+"""In a wish for the next course."""
 
 MAX_AGENTS = 1 << 8
 MAX_ROUNDS = 1 << 16

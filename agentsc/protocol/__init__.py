@@ -211,6 +211,14 @@ class Block(ABC):
             f"({type(self).__name__} does not implement retarget)"
         )
 
+    def sense(self, boxes: Floats, tick: int) -> None:
+        """Some of these agents have come to see late boxes (`envs.events`); called before the tick's rounds.
+
+        Args:
+            boxes: float32 [lane, agent of the block, box, 5], metres, all that each agent has seen so far; NaN for
+                those that it has not. Protocols that do not look at them leave this as it is.
+        """
+
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """From ``tick`` on these agents take part: the others have failed, or not joined yet.
 

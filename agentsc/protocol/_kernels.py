@@ -121,6 +121,10 @@ def foresee(
                 pause[node] = _ZERO if seconds <= _HALF * cell / speed else step_s  # at home time stands still
                 for m in range(moves.shape[0]):
                     allowed = inside and np.isfinite(costs[m, row, column])
+                    if allowed and np.isfinite(seconds):
+                        # Moves are those of the first map: on another one, whence nobody gets home is blocked.
+                        onto = (row + moves[m, 0]) * columns + column + moves[m, 1]
+                        allowed = np.isfinite(fields[goal[n], onto])
                     price[m, node] = move_s[m] if allowed else _FAR
         _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], side, busy, charges)
         _sweep(price, pause, moves, charges, value[n])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agentsc.intent.fields import confidence_code
 from agentsc.protocol import SampleReply
+from agentsc.protocol.boxes import clear_of_boxes
 from agentsc.protocol.grants import clear_of_peers
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.situation import Flags, Floats, Ints, SituatedBlock
@@ -51,12 +52,14 @@ class ChoosingBlock(SituatedBlock):
         # Where agents are fast for their size, the least gain must not be as long as the way to the goal.
         gain_s = min(self.variant.gain_s, GAIN_RADII * self.setup.world.radius / self.setup.world.v_max)
         bar = self._score(everyone, keep[:, None])[:, 0] - gain_s
+        # A plan through a box was made when nobody knew of that: almost any other one is better.
+        bar += WALL_S * ~self._passes(due, keep)
         # Foresight's way as it is joins the samples: in a narrow place the prior may have nothing that fits.
         control = self._drivable(np.concatenate([sampled.control, self._way[:, None]], axis=1))
         rough = self._points(control)
         total = self._score(everyone, rough)
         # What scrapes along a wall is not worth an exact check.
-        walls = self.setup.world.obstacles.signed_distance(rough[:, :, ::STRIDE]).min(-1)
+        walls = self.ground(due).signed_distance(rough[:, :, ::STRIDE]).min(-1)
         total += WALL_S * (walls < self.setup.world.radius)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
         best = np.take_along_axis(control, order[..., None, None], axis=1)
@@ -158,7 +161,7 @@ class ChoosingBlock(SituatedBlock):
         seconds = (step * self.setup.world.dt).astype(np.float32)
         spots = points[:, :, step]
         n, s, k, _ = spots.shape
-        if self.exact:
+        if self.exact and not self.boxes:
             length = np.linalg.norm(spots - self.goal[self.due[rows]][:, None, None], axis=-1)
             result = length / self.speed
         else:
@@ -209,9 +212,18 @@ class ChoosingBlock(SituatedBlock):
             )
             ok[some] &= clearance.min(1) >= world.radius * 1.005
         some = np.flatnonzero(ok)
+        if len(some) and self.boxes:
+            ok[some] &= self._passes(rows[some], points[some])
+        some = np.flatnonzero(ok)
         if len(some):
             ok[some] &= self.clear_of_peers(rows[some], points[some], start[some])
         return ok
+
+    def _passes(self, rows: Ints, points: Floats) -> Flags:
+        """Whether plans [n, H + 1, 2] keep clear of the late boxes that rows know of, once they have left them."""
+        if not self.boxes or not len(rows):
+            return np.ones(len(rows), bool)
+        return clear_of_boxes(points, self.boxes.shapes[rows], 1.005 * self.setup.world.radius)
 
     def clear_of_peers(self, rows: Ints, points: Floats, start: Ints) -> Flags:
         """Whether plans [n, H + 1, 2] of ``rows`` from ticks ``start`` on keep clear of all known and locked ones."""

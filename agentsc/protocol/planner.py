@@ -51,6 +51,8 @@ class PlanningBlock(ChoosingBlock):
         self._keys = keyed.hash_words(
             self.lane[row], peer, when_heard, plans.seq[row, peer, used], plans.start[row, peer, used], bucket
         )
+        if self.boxes:  # who knows other boxes believes other things
+            self._keys ^= self.boxes.key[row]
         heard = np.flatnonzero(when_heard >= 0)
         wanted = heard[self._believed.missing(self._keys[heard])]
         if not len(wanted):
@@ -62,9 +64,10 @@ class PlanningBlock(ChoosingBlock):
         when = np.full((len(row), 2), 4 * bucket) + np.arange(2)
         spots = plans.take((row, peer, used)).at(when)
         velocity = (spots[:, 1] - spots[:, 0]) / np.float32(self.setup.world.dt)
-        routes = self.guide.routes(spots[:, 0], self.guide.goal_index(self.intents.goal[row, peer]))
+        goal = self.guide.goal_index(self.intents.goal[row, peer], self.map[row])
+        routes = self.guide.routes(spots[:, 0], goal)
         context = build(
-            self.setup.world.obstacles, self.setup.vehicle, velocity, routes,
+            self.ground(row), self.setup.vehicle, velocity, routes,
             np.zeros(len(row), np.float32), self.intents.role[row, peer], self.intents.mode[row, peer],
         )  # fmt: skip
         # The seed is what sender and receiver share: who spoke, and in which round.
@@ -130,7 +133,7 @@ class PlanningBlock(ChoosingBlock):
         self._way = around
         warm = [nominal, slow, self._continued(due), around, again, nominal, around]
         own = build(
-            world.obstacles, self.setup.vehicle, velocity, routes,
+            self.ground(due), self.setup.vehicle, velocity, routes,
             np.full(len(due), self.variant.margin * world.radius, np.float32),
             self._yields.astype(np.int64), (self.id[due] + tick) % 8 == 0,
         )  # fmt: skip
@@ -218,7 +221,7 @@ class PlanningBlock(ChoosingBlock):
         row, k = np.nonzero(heard & (uphill > 0))
         if len(row):
             peer = near[row, k]
-            goal = self.guide.goal_index(self.intents.goal[due[row], peer])
+            goal = self.guide.goal_index(self.intents.goal[due[row], peer], self.map[due[row]])
             way = self.guide.walks(brisk[row, k, 0], goal, float(half[-1] * self.speed))
             arc = np.broadcast_to((half * self.speed).astype(np.float32), (len(row), len(half)))
             brisk[row, k], slow[row, k] = way.at(arc), way.at(0.5 * arc)

@@ -15,11 +15,14 @@ from pydantic import Field
 
 from agentsc.intent.fields import goal_code, margin_code
 from agentsc.protocol import Block, Setup, Trace, Variant
+from agentsc.protocol.boxes import Boxes, Seen, box_code, box_of, with_boxes
 from agentsc.protocol.grants import Knowledge
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight
+from envs import keyed
+from envs.navigation import NavigationGrid
 from policies.requests import Peers
-from policies.trajectory.context import CRUISE
+from policies.trajectory.context import CRUISE, Ground
 from policies.trajectory.spline import basis
 
 Floats = NDArray[np.float32]
@@ -95,6 +98,11 @@ class SituatedBlock(Block):
         self.rows = np.arange(rows)
         self.goal = world.goals[self.lane, self.id]
         self.goal_row = self.guide.goal_index(self.goal)
+        # Late boxes that rows know of, and which of the guide's maps each plans on because of them.
+        names = keyed.hash_words(setup.seed, keyed.stream_id("boxes"), world.episodes[self.lane], self.id)
+        self.boxes = Boxes(names, setup.spec, world.cell)
+        self.map = np.zeros(rows, np.int64)
+        self._maps: dict[int, int] = {0: 0}
         start = world.starts[self.lane, self.id]
         # Slot 0: executed until slot 1 (the committed plan) starts.
         self.own = PlanTable.resting(np.repeat(start[:, None], 2, axis=1), self.horizon)
@@ -184,9 +192,46 @@ class SituatedBlock(Block):
         goal = goal.reshape(-1, 2)
         rows = np.flatnonzero((goal != self.goal).any(1))
         self.goal[rows] = self.aim[rows] = goal[rows]
-        self.goal_row[rows] = self.guide.goal_index(goal[rows])
+        self.goal_row[rows] = self.guide.goal_index(goal[rows], self.map[rows])
         self.home[rows] = self.arrived[rows] = False
         self.best_to_go[rows], self.progress_tick[rows] = np.inf, tick
+
+    # -- late boxes ------------------------------------------------------------------------------
+
+    def sense(self, boxes: Floats, tick: int) -> None:
+        """See `Block.sense`: whoever sees another box plans around it from now on."""
+        lane, place, box = np.nonzero(np.isfinite(boxes[..., 0]))
+        row = lane * len(self.ids) + place
+        codes = box_code(boxes[lane, place, box], self.setup.spec, self.setup.world.cell)
+        self.learn(row, codes, tick)
+
+    def learn(self, row: Ints, codes: Ints, tick: int) -> Ints:
+        """Rows [n] have seen or heard of boxes [n, 4] by ``tick``: those to whom some are new."""
+        rows = self.boxes.note(row, codes)
+        if not len(rows):
+            return rows
+        for each in rows.tolist():
+            key = int(self.boxes.key[each])
+            if key not in self._maps:
+                self._maps[key] = self._map_with(box_of(np.array(self.boxes.of(each)), self.boxes.spec, self.boxes.cell))
+            self.map[each] = self._maps[key]
+        self.goal_row[rows] = self.guide.goal_index(self.goal[rows], self.map[rows])
+        # Ways have become longer, which is not the same as standing still.
+        self.best_to_go[rows], self.progress_tick[rows] = np.inf, tick
+        self.retry[rows] = tick
+        return rows
+
+    def _map_with(self, boxes: Floats) -> int:
+        """Another map of the guide's: with these boxes [n, 5]."""
+        world = self.setup.world
+        obstacles = with_boxes(world.obstacles, boxes)
+        grid = NavigationGrid(obstacles, world.radius, world.cell, flow=world.flow, extent=world.bounds)
+        return self.guide.add_map(grid, obstacles)
+
+    def ground(self, rows: Ints) -> Ground:
+        """What rows [n] know to be solid."""
+        obstacles = self.setup.world.obstacles
+        return Seen(obstacles, self.boxes.shapes[rows]) if self.boxes else obstacles
 
     def muster(self, alive: Flags, tick: int) -> None:
         """See `Block.muster`: what an agent that fails has proposed is dead."""

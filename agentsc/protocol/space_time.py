@@ -93,7 +93,7 @@ def foresee(
 
     grid, count = guide.grid, len(start)
     side = 2 * steps + 1  # nobody can leave the window, so its edge never makes waiting look free
-    node = guide.nodes(start)
+    node = guide.nodes(start, goal)
     corner = np.stack([node // grid.shape[1], node % grid.shape[1]], -1) - steps
     value, tolls = (np.empty((count, steps + 1, side, side), np.float32) for _ in range(2))
     to_go, way = np.empty((count, side, side), np.float32), np.empty((count, steps + 1, 2), np.float32)

@@ -9,11 +9,11 @@ same facts: a position, a velocity, a goal and their own copy of the static map.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.geometry import Obstacles
 from policies.trajectory.route import Routes
 from policies.trajectory.spline import greville
 
@@ -127,8 +127,15 @@ def nominal_plan(routes: Routes, vehicle: Vehicle, tempo: Floats | float = CRUIS
     return routes.at(np.broadcast_to(arc, (len(routes.arc), vehicle.control_points)).astype(np.float32))
 
 
+class Ground(Protocol):
+    """What solid things an agent knows of: `Obstacles`, or those with more for some rows."""
+
+    def signed_distance(self, points: Floats) -> NDArray[np.float32]:
+        """Distances [batch, …], metres, of points [batch, …, 2]; see `Obstacles.signed_distance`."""
+
+
 def build(
-    obstacles: Obstacles,
+    obstacles: Ground,
     vehicle: Vehicle,
     velocity: Floats,
     routes: Routes,

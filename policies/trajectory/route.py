@@ -3,6 +3,9 @@
 The field says how far every planning node is from a goal; a route follows it from where an
 agent is, and is pulled taut wherever the straight line is free. One `Guide` serves all agents
 and lanes of a world; fields are computed once per goal and vertices once per (goal, node).
+
+Agents that know of more obstacles than others have another *map*, with the same nodes. A goal has a row in the tables
+for each map that somebody goes there by, so whoever holds the row of its goal need not name its map.
 """
 
 from __future__ import annotations
@@ -52,8 +55,7 @@ class Guide:
     """Routes for any number of agents over one navigation grid.
 
     Args:
-        grid: planning nodes and geodesic fields.
-        obstacles: for lines of sight.
+        grid: planning nodes and geodesic fields of the first map. obstacles: for lines of sight on it.
         clearance: metres a route keeps from obstacles when it cuts a corner.
         reach: metres a plan can cover; routes extend at least that far.
         vertices: corners kept per route, the start included.
@@ -66,29 +68,46 @@ class Guide:
         self.clearance, self.reach, self.vertices = clearance, reach, vertices
         self.hops = int(np.ceil(reach / grid.cell)) + 2
         self.open = len(obstacles.boxes) == 0
+        self._maps = [(grid, obstacles)]
+        self.map_of: Ints = np.zeros(0, np.int64)
+        """Int64 [goal row], the map that each row's field is for."""
         height, width = grid.shape
         self._points = grid.point(*np.indices(grid.shape)).reshape(-1, 2)
-        self._index: dict[bytes, int] = {}
+        self._index: dict[tuple[bytes, int], int] = {}
         self.goals: Floats = np.zeros((0, 2), np.float32)
         self.fields: Floats = np.zeros((0, height * width), np.float32)
         self._next: NDArray[np.int32] = np.zeros((0, height * width), np.int32)
         self._taut: NDArray[np.int32] = np.zeros((0, height * width), np.int32)
 
-    def goal_index(self, goals: Floats) -> Ints:
-        """Row of each goal [batch, 2] in the tables, computing fields of new goals."""
+    def add_map(self, grid: NavigationGrid, obstacles: Obstacles) -> int:
+        """Another map with the same nodes: its number, for `goal_index`."""
+        if grid.shape != self.grid.shape or (grid.origin != self.grid.origin).any() or grid.cell != self.grid.cell:
+            raise ValueError(f"a map must have the nodes of the first one, {self.grid.shape}, got {grid.shape}")
+        self._maps.append((grid, obstacles))
+        return len(self._maps) - 1
+
+    def goal_index(self, goals: Floats, maps: Ints | None = None) -> Ints:
+        """Row of each goal [batch, 2] in the tables, computing fields of new goals.
+
+        Args:
+            maps: int64 [batch], numbers of the maps to go there by; the first one's if None.
+        """
         goals = np.ascontiguousarray(goals, np.float32)
-        keys = [row.tobytes() for row in goals]
+        numbers = [0] * len(goals) if maps is None else maps.tolist()
+        keys = [(row.tobytes(), number) for row, number in zip(goals, numbers, strict=True)]
         fresh = {k: g for k, g in zip(keys, goals, strict=True) if k not in self._index}
-        if fresh:
-            points = np.stack(list(fresh.values()))
-            self.add_fields(points, self.grid.fields(points))
-            for k in fresh:
+        for number in sorted({number for _, number in fresh}):
+            mine = {k: g for k, g in fresh.items() if k[1] == number}
+            points = np.stack(list(mine.values()))
+            self.add_fields(points, self._maps[number][0].fields(points), number)
+            for k in mine:
                 self._index[k] = len(self._index)
         return np.array([self._index[k] for k in keys], np.int64)
 
-    def add_fields(self, goals: Floats, fields: Floats) -> None:
-        """Append cost-to-go tables ``fields`` [goals, rows, columns]; lines of sight are found on demand."""
-        moves = self.grid.descents(fields).reshape(len(fields), -1)
+    def add_fields(self, goals: Floats, fields: Floats, number: int = 0) -> None:
+        """Append a map's cost-to-go tables ``fields`` [goals, rows, columns]; lines of sight are found on demand."""
+        moves = self._maps[number][0].descents(fields).reshape(len(fields), -1)
+        self.map_of = np.concatenate([self.map_of, np.full(len(fields), number)])
         step = np.append(MOVES[:, 0] * self.grid.shape[1] + MOVES[:, 1], 0)
         onward = np.where(moves >= 0, np.arange(moves.shape[1]) + step[moves], -1)
         self.goals = np.concatenate([self.goals, goals])
@@ -96,14 +115,18 @@ class Guide:
         self._next = np.concatenate([self._next, onward.astype(np.int32)])
         self._taut = np.concatenate([self._taut, np.full((len(fields), fields[0].size), _UNKNOWN, np.int32)])
 
-    def nodes(self, positions: Floats) -> Ints:
-        """Flat index of the nearest free node of each position [batch, 2]."""
+    def nodes(self, positions: Floats, goal: Ints | None = None) -> Ints:
+        """Flat index of the nearest free node of each position [batch, 2], on the maps of goals by row."""
         row, column = self.grid.node(positions)
+        for number, (grid, _) in enumerate(self._maps[1:] if goal is not None else (), 1):
+            mine = self.map_of[goal] == number
+            if mine.any():
+                row[mine], column[mine] = grid.node(positions[mine])
         return row * self.grid.shape[1] + column
 
     def cost_to_go(self, positions: Floats, goal: Ints) -> Floats:
         """Geodesic metres from positions [batch, 2] to goals by row (inf: no way)."""
-        return self.fields[goal, self.nodes(positions)]
+        return self.fields[goal, self.nodes(positions, goal)]
 
     def _trail(self, start: Ints, goal: Ints, hops: int | None = None) -> Ints:
         """Nodes met by following the field, [batch, hops]; stays on the last one at the goal."""
@@ -116,14 +139,19 @@ class Guide:
             node = np.where(onward >= 0, onward, node)
         return trail
 
-    def _furthest_visible(self, origin: Floats, points: Floats) -> Ints:
-        """Index of the last of ``points`` [batch, k, 2] in free line of sight, 0 if only the first."""
+    def _furthest_visible(self, origin: Floats, points: Floats, goal: Ints) -> Ints:
+        """Index of the last of ``points`` [batch, k, 2] in free line of sight on the goals' maps, 0 if only the first."""
         batch, k, _ = points.shape
-        if self.open:
+        if self.open and len(self._maps) == 1:
             return np.full(batch, k - 1)
         steps = np.linspace(0.0, 1.0, 2 * k + 1, dtype=np.float32)[1:]
         line = origin[:, None, None, :] + (points - origin[:, None, :])[:, :, None, :] * steps[:, None]
-        clear = (self.obstacles.signed_distance(line) >= self.clearance).all(-1)
+        gap = self.obstacles.signed_distance(line)
+        for number, (_, obstacles) in enumerate(self._maps[1:], 1):
+            mine = self.map_of[goal] == number
+            if mine.any():
+                gap[mine] = obstacles.signed_distance(line[mine])
+        clear = (gap >= self.clearance).all(-1)
         # Only an unbroken run of visible points counts: past the first hidden one the route has turned.
         return np.maximum(np.cumprod(clear, axis=1).sum(1) - 1, 0)
 
@@ -134,14 +162,15 @@ class Guide:
         if len(unknown):
             pairs = np.unique(np.stack([goal[unknown], node[unknown]], 1), axis=0)
             trail = self._trail(pairs[:, 1], pairs[:, 0])
-            seen = self._furthest_visible(self._points[pairs[:, 1]], self._points[trail[:, 1:]]) + 1
+            ahead = self._points[trail[:, 1:]]
+            seen = self._furthest_visible(self._points[pairs[:, 1]], ahead, pairs[:, 0]) + 1
             self._taut[pairs[:, 0], pairs[:, 1]] = trail[np.arange(len(pairs)), seen]
             taut = self._taut[goal, node]
         return taut.astype(np.int64)
 
     def routes(self, positions: Floats, goal: Ints) -> Routes:
         """Taut routes from positions [batch, 2] to goals given by row of `goal_index`."""
-        start = self.nodes(positions)
+        start = self.nodes(positions, goal)
         goals = self.goals[goal]
         remaining = self.fields[goal, start]
         trail = self._trail(start, goal)
@@ -149,7 +178,7 @@ class Guide:
         ends = self._next[goal[:, None], trail] < 0
         points = np.where(ends[..., None], goals[:, None, :], self._points[trail])
         rows = np.arange(len(positions))
-        node = trail[rows, self._furthest_visible(positions, points)]
+        node = trail[rows, self._furthest_visible(positions, points, goal)]
         vertices = [positions]
         for _ in range(self.vertices - 1):
             arrived = self._next[goal, node] < 0
@@ -159,7 +188,7 @@ class Guide:
 
     def walks(self, positions: Floats, goal: Ints, metres: float) -> Routes:
         """The same ways from node to node, not taut, at least ``metres`` long: for looking far ahead."""
-        start = self.nodes(positions)
+        start = self.nodes(positions, goal)
         trail = self._trail(start, goal, int(np.ceil(metres / self.grid.cell)) + 1)
         ends = self._next[goal[:, None], trail] < 0
         points = np.where(ends[..., None], self.goals[goal][:, None, :], self._points[trail])

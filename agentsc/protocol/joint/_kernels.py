@@ -150,6 +150,48 @@ def extend(
             moved[row] = True
 
 
+@kernel(
+    array("int16", 3), array("int64", 1), array("int64", 1), array("int32", 2), array("int16", 2), array("int32", 3),
+    array("int64", 1), types.int32, types.int32, result("int32", 3),
+)  # fmt: skip
+def timetable(
+    need: Any, agent: Any, steps: Any, done: Any, known: Any, known_at: Any, since: Any, slack: Any, until: Any, at: Any
+) -> None:
+    """`agentsc.protocol.joint.lags.timetable`; at: [row, agent, step + 1], filled."""
+    agents, last = need.shape[0], need.shape[2]
+    count = np.zeros(agents, np.int64)
+    for row in range(len(agent)):
+        for j in range(agents):
+            count[j] = steps[row] if j == agent[row] else known[row, j]
+            for a in range(last + 1):
+                if a > count[j]:
+                    at[row, j, a] = 1 << 30
+                elif j == agent[row]:
+                    at[row, j, a] = done[row, a]
+                else:
+                    at[row, j, a] = known_at[row, j, a]
+        moved = True
+        while moved:
+            moved = False
+            for i in range(agents):
+                while count[i] < last:
+                    a = count[i]
+                    start = max(np.int64(at[row, i, a]), since[row])
+                    free = True
+                    for j in range(agents):
+                        b = need[i, j, a]
+                        if b > 0:
+                            if count[j] < b:
+                                free = False
+                                break
+                            start = max(start, np.int64(at[row, j, b]) + slack)
+                    if not free or start > until:
+                        break
+                    at[row, i, a + 1] = np.int32(start + 1)
+                    count[i] = a + 1
+                    moved = True
+
+
 @kernel(array("int16", 3), result("int64", 2), result("int64", 1))
 def retime(need: Any, when: Any, finished: Any) -> None:
     """``when`` [step, agent]: slots in which steps are made if everybody moves as soon as the order allows.

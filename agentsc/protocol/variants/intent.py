@@ -24,17 +24,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import AGREE, PROGRESS, RENEW
-from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
+from agentsc.intent.fields import AGREE, PROGRESS, RENEW, confidence_code
+from agentsc.protocol import PROTOCOLS, Beliefs, Deliveries, Packets, SampleReply, SampleRequest, Setup
+from agentsc.protocol.joint import lags
 from agentsc.protocol.joint.order import Course, Progress
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import DIGEST_BYTES, Settler, digest
 from agentsc.protocol.reception import Received
 from agentsc.protocol.situation import Flags, Floats, Ints
-from agentsc.protocol.variants.negotiated import MAX_LEAD, Negotiated, NegotiatedBlock
+from agentsc.protocol.variants.negotiated import MAX_LEAD, Negotiated, NegotiatedBlock, merged
 from envs import keyed
 
 UNDER_WAY, GATHERING, AGREED, FREE = range(4)
@@ -45,6 +47,8 @@ URGENT, PATIENT = 3, 8
 NUMBERS = 1 << 16
 """Courses are numbered in sixteen bits, as rounds are: none is agreed on in less than a round."""
 MOST_LAG = (1 << 8) - 1
+BELIEF_TICKS = 16
+"""Ticks between beliefs of one row. Nothing is decided by them: they are for those who watch or measure."""
 
 
 @PROTOCOLS.register("intent")
@@ -92,6 +96,7 @@ class IntentBlock(NegotiatedBlock):
         self.owes = np.zeros(rows, bool)
         # Where each row is at each tick, as far as committed; it rests after that.
         self.track = np.repeat(self.own.path[:, 1, :1], world.max_ticks + 2, axis=1)
+        self.lags = lags.Lags.load()
         self.patience = round(variant.patience_s / world.dt)
         self.renewal = round(variant.renew_s / world.dt)
 
@@ -269,6 +274,66 @@ class IntentBlock(NegotiatedBlock):
         spots[on_course] = self.track[rows[on_course, None], at]
         return spots
 
+    # -- what peers will do ----------------------------------------------------------------------
+
+    def imagine(self, clock: int) -> SampleRequest | None:
+        """As in `PlanningBlock` for those who negotiate; those on a course need no samples to know what peers do."""
+        turn = (self.tick(clock) + self.id) % BELIEF_TICKS == 0
+        self._believe(np.flatnonzero(turn & self.taking_part & (self.number >= 0)))
+        return super().imagine(clock)
+
+    def _believe(self, rows: Ints) -> None:
+        """Beliefs of rows about their nearest peers, see `agentsc.protocol.joint.lags`."""
+        now, horizon = self.now, self.horizon
+        when = now + np.arange(-lags.MOST, horizon + lags.MOST + 1)
+        for progress, here, place in self._on_courses(rows):
+            row, course = rows[here], progress.course
+            at = lags.timetable(
+                course, self.ids[place], progress.steps[place], progress.done[place], progress.known[place],
+                progress.known_at[place], self.since[row], self.slack, int(when[-1]),
+            )  # fmt: skip
+            peers = self._nearest_on(course, at, row)
+            n = np.repeat(np.arange(len(row)), peers.shape[1])
+            mine, peer = row[n], peers.ravel()
+            made = lags.made(at[n, peer], when)
+            way = course.route[made, peer[:, None]]
+            known = progress.known[place[n], peer].astype(np.int64)
+            until = np.where(known == course.steps, 2 * horizon, at[n, peer, known].astype(np.int64) - now)
+            # Steps within the horizon for which somebody has to be gone first who has not said that it will be.
+            last = made[:, lags.MOST + horizon]
+            step = np.arange(course.steps)
+            ahead = (step >= known[:, None]) & (step <= last[:, None])
+            need = course.need[peer].astype(np.int64)
+            heard = progress.known[place[n]].astype(np.int64)
+            heard[np.arange(len(n)), self.id[mine]] = progress.steps[place[n]]
+            gated = np.asarray(((need > heard[:, :, None]).any(1) & ahead).any(1))
+            renewed = np.asarray((self.number[mine] > 0) | (self.phase[mine] != UNDER_WAY))
+            which = lags.context(until / horizon, gated, renewed)
+            # What sender and receiver share: whose word it is, of which course, and how far it went.
+            keys = keyed.hash_words(
+                self.setup.seed, keyed.stream_id("belief"), self._episode[mine], peer, self.number[mine], known,
+                now // BELIEF_TICKS,
+            )  # fmt: skip
+            self._form(mine, peer, way, which, keys)
+
+    def _form(self, row: Ints, peer: Ints, way: Floats, which: Ints, keys: NDArray[np.uint64]) -> None:
+        """Note beliefs [n] of rows about peers; of equal ones, one."""
+        reach = self.setup.vehicle.reach
+        samples = self.lags.foretell(way, which, keys, self.variant.belief_samples, reach)
+        marks = {(peer[k], self.lane[row[k]], samples[k].tobytes()): k for k in reversed(range(len(row)))}
+        kept = np.sort(np.array(list(marks.values()), np.int64))
+        sure = confidence_code(self.lags.certainty(which[kept])).astype(np.int64)
+        self.formed.append(Beliefs(self.lane[row[kept]], peer[kept], self.now, samples[kept], sure))
+
+    def _nearest_on(self, course: Course, at: NDArray[np.int32], row: Ints) -> Ints:
+        """Ids [row, k] of the peers that should be nearest now, by timetables ``at`` [row, agent, S + 1]."""
+        made = (at[:, :, 1:] <= self.now).sum(-1)
+        spots = course.route[made, np.arange(self.agents)]
+        gap = np.linalg.norm(spots - spots[np.arange(len(row)), self.id[row], None], axis=-1)
+        gap[np.arange(len(row)), self.id[row]] = np.inf
+        count = min(self.variant.neighbours, self.agents - 1)
+        return np.argsort(gap, axis=1, kind="stable")[:, :count]
+
     # -- exchange: what goes out -----------------------------------------------------------------
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
@@ -299,11 +364,11 @@ class IntentBlock(NegotiatedBlock):
             message.steps[mine[here]], message.done[mine[here]] = one.word(place)
             self.reported[rows[mine[here]]] = one.steps[place]
         data, bits = encode(message, self.setup.spec)
-        return _merged(said, Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits))
+        return merged(said, Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits))
 
     def _worth_telling(self, clock: int) -> Flags:
         """bool [row]: steps that some peer waits for and has not been told of, or may have missed."""
-        worth = self.news.copy()
+        worth = self.news | self.unasked(clock)
         silent = clock - self.last_sent
         rows = np.flatnonzero((self.phase == UNDER_WAY) & self.taking_part)
         for progress, here, place in self._on_courses(rows):
@@ -344,18 +409,3 @@ def led_by(before: Course, cuts: Ints) -> tuple[int, Floats, Lead]:
 def _of_use(message: Message) -> Flags:
     return (message.sections != 0) | np.isin(message.kind, (AGREE, PROGRESS, RENEW))
 
-
-def _merged(said: Packets, mine: Packets) -> Packets:
-    """Both, in the order (lane, sender); whoever is in both says ``mine``."""
-    first = said.lane.astype(np.int64) * 1024 + said.sender
-    second = mine.lane.astype(np.int64) * 1024 + mine.sender
-    kept = ~np.isin(first, second)
-    width = max(said.data.shape[1], mine.data.shape[1])
-    data = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (said.data[kept], mine.data)])
-    order = np.argsort(np.concatenate([first[kept], second]), kind="stable")
-    return Packets(
-        np.concatenate([said.lane[kept], mine.lane])[order],
-        np.concatenate([said.sender[kept], mine.sender])[order],
-        data[order],
-        np.concatenate([said.bits[kept], mine.bits])[order],
-    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
+from agentsc.intent.fields import BOXES, GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.early import Early, rounds_ahead, widened
 from agentsc.protocol.grants import verdicts
@@ -24,6 +25,8 @@ Flags = NDArray[np.bool_]
 
 STUCK = 2
 """Priority of an agent that has made no progress for long."""
+PUT_OFF = 4
+"""Rounds that boxes wait for one in which their agent has nothing else to say; then they are told instead of that."""
 VERDICT_SEQS = 8
 """A verdict names a proposal by the last three bits of its sequence number."""
 
@@ -33,6 +36,11 @@ class Negotiated(PlanningVariant):
     """Plan by plan: intent tokens and grant-locked commits: safe under any loss, silent when nothing happens."""
 
     heartbeat_s: float = Field(1.0, gt=0.0, description="an agent that has said nothing for so long repeats its token")
+    trigger: Literal["surprise", "always", "periodic"] = Field(
+        "surprise",
+        description="when agents speak unasked: if it is news to somebody, every round, or also every heartbeat_s",
+    )
+    tells_boxes: bool = Field(True, description="who knows of a box that has come late tells the others")
     rank_changes: bool = Field(
         False, description="who makes room hands the role of grantor over to a peer that is stuck"
     )
@@ -78,6 +86,7 @@ class NegotiatedBlock(StandingBlock):
         self.echo = np.full(rows, 2.0)
         self._answers: list[NDArray[np.int64]] = []
         self._repeats = np.zeros((0, 4), np.int64)
+        self._box_wait = np.zeros(rows, np.int64)
 
     # -- the rule; the first part of it, `must_ask` and `guards`, is in `StandingBlock` -------------
 
@@ -110,12 +119,42 @@ class NegotiatedBlock(StandingBlock):
         self._settle(clock, tick)
         self.stand(clock, self._patience())
 
+    def unasked(self, clock: int) -> Flags:
+        """bool [row]: who speaks whether it has news or not; nobody, if surprise is the trigger."""
+        if self.variant.trigger == "surprise":
+            return np.zeros(len(self.rows), bool)
+        period = round(self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds)
+        always = self.variant.trigger == "always"
+        return np.asarray(always | ((clock + self.id) % max(period, 1) == 0))
+
     def _patience(self) -> Floats:
         """Rounds [row] after which something that was not answered is said again."""
         return np.asarray(np.ceil(self.echo - 0.25), np.float32)
 
     def _take_in(self, inbox: Deliveries, clock: int) -> None:
-        self._absorb(self.receive(inbox, clock, MAX_LEAD, lambda m: m.sections != 0))
+        received = self.receive(inbox, clock, MAX_LEAD, lambda m: (m.sections != 0) | (m.kind == BOXES))
+        bare = received.message.sections[received.packet] == 0
+        if bare.any():
+            self._hear_boxes(*_row_and_packet(received, bare, len(self.ids)), received.message)
+            received = _some_of(received, ~bare)
+        self._absorb(received)
+
+    def _hear_boxes(self, row: Ints, packet: Ints, message: Message) -> None:
+        """Boxes that packets [n] name to rows [n]."""
+        n, entry = np.nonzero(np.arange(message.boxes.shape[1]) < message.box_count[packet, None])
+        codes = message.boxes[packet[n], entry].astype(np.int64)
+        self.learn(row[n], codes, self.now + 1)
+        self.boxes.hear(row[n], codes)
+
+    def learn(self, row: Ints, codes: Ints, tick: int) -> Ints:
+        """See `SituatedBlock.learn`: proposals through new boxes are given up, and others are told."""
+        rows = super().learn(row, codes, tick)
+        through = rows[self.pending.valid[rows] & ~self._passes(rows, self.pending.path[rows])]
+        self._abandon(through)
+        self.retry[through] = tick
+        if self.variant.tells_boxes:
+            self.boxes.start_telling(rows, self.setup.rounds * tick)
+        return rows
 
     def _absorb(self, received: Received) -> None:
         message, packet, lane, place, sender, sent = received
@@ -268,6 +307,33 @@ class NegotiatedBlock(StandingBlock):
     # -- exchange: what goes out ----------------------------------------------------------------
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:
+        """What there is to say of plans, and of boxes."""
+        said = self._speak_of_plans(sampled, clock)
+        return merged(said, self._speak_of_boxes(said, clock)) if self.boxes else said
+
+    def _speak_of_boxes(self, said: Packets, clock: int) -> Packets:
+        """Boxes that are due, of those who say nothing else in this round, or have put it off for long."""
+        due = self.boxes.due(clock) & self.negotiating[:, None]
+        self._box_wait = np.where(due.any(1), self._box_wait + 1, 0)
+        busy = np.zeros(len(self.rows), bool)
+        busy[said.lane * len(self.ids) + np.searchsorted(self.ids, said.sender)] = True
+        rows = np.flatnonzero(due.any(1) & (~busy | (self._box_wait > PUT_OFF)))
+        told = np.zeros_like(due)
+        told[rows] = due[rows]
+        self.boxes.tell(told, clock)
+        return self._box_packets(rows, due[rows], clock) if len(rows) else _nothing()
+
+    def _box_packets(self, rows: Ints, which: Flags, clock: int) -> Packets:
+        """Boxes [n, box] told by rows [n]."""
+        message = Message.blank(len(rows), self.setup.spec, boxes=int(which.sum(1).max()))
+        message.kind[:], message.id[:], message.clock[:] = BOXES, self.id[rows], clock & 0xFF
+        message.box_count[:] = which.sum(1)
+        n, box = np.nonzero(which)
+        message.boxes[n, np.arange(len(n)) - np.searchsorted(n, n)] = self.boxes.codes[box]
+        data, bits = encode(message, self.setup.spec)
+        return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
+
+    def _speak_of_plans(self, sampled: SampleReply | None, clock: int) -> Packets:
         """Propose what was chosen, repeat what is unanswered, answer, and now and then just be heard."""
         fresh = np.zeros(len(self.rows), bool)
         if sampled is not None:
@@ -305,7 +371,7 @@ class NegotiatedBlock(StandingBlock):
         heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
-        plan, intent = fresh | again, fresh | quiet | changed
+        plan, intent = fresh | again, fresh | quiet | changed | self.unasked(clock)
         self.plan_sent[plan] = clock
         speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
         if not len(speaking):
@@ -363,6 +429,34 @@ class NegotiatedBlock(StandingBlock):
         np.add.at(message.grant_count, at, 1)
         data, bits = encode(message, self.setup.spec)
         return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
+
+
+def _row_and_packet(received: Received, which: Flags, width: int) -> tuple[Ints, Ints]:
+    """Rows of a block ``width`` wide, and packets, of some deliveries."""
+    return (received.lane * width + received.place)[which], received.packet[which]
+
+
+def _some_of(received: Received, which: Flags) -> Received:
+    """Some deliveries."""
+    return Received(received.message, *(column[which] for column in received[1:]))
+
+
+def merged(said: Packets, mine: Packets) -> Packets:
+    """Both, in the order (lane, sender); whoever is in both says ``mine``."""
+    if not len(mine.lane):
+        return said
+    first = said.lane.astype(np.int64) * 1024 + said.sender
+    second = mine.lane.astype(np.int64) * 1024 + mine.sender
+    kept = ~np.isin(first, second)
+    width = max(said.data.shape[1], mine.data.shape[1])
+    data = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (said.data[kept], mine.data)])
+    order = np.argsort(np.concatenate([first[kept], second]), kind="stable")
+    return Packets(
+        np.concatenate([said.lane[kept], mine.lane])[order],
+        np.concatenate([said.sender[kept], mine.sender])[order],
+        data[order],
+        np.concatenate([said.bits[kept], mine.bits])[order],
+    )
 
 
 def _nothing() -> Packets:
