@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.links.medium import Deliveries, Packets
-from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace, Variant
+from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace
 from policies.requests import SampleReply, SampleRequest
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Fleet(Protocol):
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""
 
+    def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
+        """Those lanes begin with agents at starts, wanting to goals [lane, agent, 2]; see `agentsc.hosting.lanes`."""
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of all agents."""
 
@@ -70,27 +73,41 @@ def split(agents: int, hosts: int) -> list[NDArray[np.int64]]:
     return [part for part in np.array_split(np.arange(agents), hosts) if len(part)]
 
 
-def make_core(setup: Setup, weights: str | None, device: str, **options: Any) -> DiffusionCore:
+class Maker(Protocol):
+    """What blocks are made by: a `Variant`, or one that is hosted."""
+
+    @property
+    def needs_network(self) -> bool:
+        """See `Variant.needs_network`."""
+
+    def block(self, setup: Setup, ids: Sequence[int]) -> Block:
+        """See `Variant.block`."""
+
+
+def make_core(
+    setup: Setup, weights: str | None, device: str, more: tuple[str, ...] = (), **options: Any
+) -> DiffusionCore:
     """The core of a run; on the CPU it computes on one thread, where results are reproducible.
 
     Args:
-        weights: safetensors file, None for the shipped one. options: of the `TrajectoryModel`.
+        weights: safetensors file, None for the shipped one. more: names of shipped priors beside the setup's own.
+        options: of the `TrajectoryModel`.
     """
     import torch
 
     from policies.trajectory.planning import load_core
 
     torch.set_num_threads(1)
-    return load_core(setup.vehicle, setup.world.obstacles, {setup.prior: weights}, device, **options)
+    return load_core(setup.vehicle, setup.world.obstacles, dict.fromkeys(more) | {setup.prior: weights}, device, **options)
 
 
 class LocalFleet:
     """Everything in this process; one block holds all agents."""
 
     def __init__(
-        self, variant: Variant, setup: Setup, weights: str | None, device: str, **options: Any
+        self, variant: Maker, setup: Setup, weights: str | None, device: str, more: tuple[str, ...] = (), **options: Any
     ) -> None:
-        self.core = make_core(setup, weights, device, **options) if variant.needs_network else None
+        self.core = make_core(setup, weights, device, more, **options) if variant.needs_network else None
         self.block: Block = variant.block(setup, range(setup.world.agents))
 
     def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
@@ -122,6 +139,9 @@ class LocalFleet:
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         self.block.muster(alive, tick)
+
+    def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
+        self.block.begin(starts, goals, lanes)
 
     def trace(self, tick: int) -> Trace | None:
         return self.block.trace(tick)

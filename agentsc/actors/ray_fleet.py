@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.actors.fleet import inbox_of, join_packets, make_core, spent, split
+from agentsc.actors.fleet import Maker, inbox_of, join_packets, make_core, spent, split
 from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
-from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
+from agentsc.protocol import Beliefs, Counters, Setup, Trace
 from envs.errors import ConfigError, RunError
 from policies.requests import SampleReply, SampleRequest
 
@@ -29,7 +29,7 @@ ray: Any = load()
 class HostActor:
     """A block of agents; a thin shell around the protocol's state machine."""
 
-    def __init__(self, variant: Variant, setup: Setup, ids: NDArray[np.int64]) -> None:
+    def __init__(self, variant: Maker, setup: Setup, ids: NDArray[np.int64]) -> None:
         self.block = variant.block(setup, ids.tolist())
 
     def listen(self, inbox: Deliveries, clock: int, deciding: bool) -> SampleRequest | None:
@@ -65,6 +65,10 @@ class HostActor:
         """Who of this block takes part from now on."""
         self.block.muster(alive, tick)
 
+    def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
+        """Those lanes begin."""
+        self.block.begin(starts, goals, lanes)
+
     def report(self, tick: int) -> tuple[Trace | None, list[Beliefs], Counters]:
         """For recorders and metrics."""
         formed, self.block.formed = self.block.formed, []
@@ -75,8 +79,9 @@ class RayFleet:
     """Agents spread over ``hosts`` actors."""
 
     def __init__(
-        self, variant: Variant, setup: Setup, weights: str | None, device: str, hosts: int, **options: Any
-    ) -> None:
+        self, variant: Maker, setup: Setup, weights: str | None, device: str, hosts: int,
+        more: tuple[str, ...] = (), **options: Any,
+    ) -> None:  # fmt: skip
         self._started_ray = open_session()
         self.ids = split(setup.world.agents, hosts)
         shared = ray.put(setup)
@@ -84,7 +89,7 @@ class RayFleet:
         self.core: Any = None
         if variant.needs_network:
             actor: Any = CoreActor
-            self.core = actor.options(num_gpus=gpus).remote(make_core, shared, weights, device, **options)
+            self.core = actor.options(num_gpus=gpus).remote(make_core, shared, weights, device, more, **options)
         self.hosts: list[Any] = [HostActor.remote(variant, shared, ids) for ids in self.ids]  # type: ignore[attr-defined]
         self._formed: list[Beliefs] = []
 
@@ -125,6 +130,9 @@ class RayFleet:
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
+        _get([host.begin.remote(starts, goals, lanes) for host in self.hosts])
 
     def trace(self, tick: int) -> Trace | None:
         reports = _get([host.report.remote(tick) for host in self.hosts])

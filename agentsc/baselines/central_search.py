@@ -37,7 +37,7 @@ class CentralSearch(Variant):
     """Oracle bound: one search that sees all starts and goals plans everybody before the start; no radio."""
 
     architecture: Literal["centralised"] = Field(  # type: ignore[assignment]
-        "centralised", description="who decides: one planner for everybody"
+        "centralised", description="where machines run: one planner for everybody, and no radio"
     )
     attempts: int = Field(100, ge=1, description="orders of agents tried until everybody has a path")
     repairs: int = Field(40, ge=0, description="neighbourhoods searched to improve the paths after that")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.actors.fleet import Fleet, LocalFleet
+from agentsc.actors.fleet import Fleet, LocalFleet, Maker
 from agentsc.experiment.config import RunConfig
 from agentsc.experiment.log import Progress, ProgressCallback, RunLog
 from agentsc.experiment.outcome import outcome
@@ -24,6 +24,7 @@ from agentsc.links.framing import overhead_bits
 from agentsc.links.medium import Deliveries, Medium, Packets
 from agentsc.links.topology import MOST_AGENTS, OverTime
 from agentsc.protocol import PROTOCOLS, Beliefs, Setup, Variant
+from agentsc.protocol.architectures import Hosted
 from agentsc.view.recording import PACKET, Sink, packet_rows
 from envs.arena import Arena, Step
 from envs.errors import ConfigError
@@ -32,14 +33,24 @@ from envs.world import World
 
 
 def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
-    """The fleet where the configuration wants it."""
+    """The fleet where the configuration wants it, or where its architecture puts its machines."""
     weights, device = config.prior.weights, config.device
     options = config.prior.sampling
-    if config.backend == "ray":
-        from agentsc.actors.ray_fleet import RayFleet
 
-        return RayFleet(variant, setup, weights, device, config.hosts, **options)
-    return LocalFleet(variant, setup, weights, device, **options)
+    def blocks(maker: Maker, setup: Setup) -> Fleet:
+        more: tuple[str, ...] = getattr(maker, "priors", ())
+        own = weights if setup.prior == config.prior.name else None
+        if config.backend == "ray":
+            from agentsc.actors.ray_fleet import RayFleet
+
+            return RayFleet(maker, setup, own, device, config.hosts, more, **options)
+        return LocalFleet(maker, setup, own, device, more, **options)
+
+    if isinstance(variant.hosting, Hosted):
+        from agentsc.hosting.fleet import HostedFleet
+
+        return HostedFleet(variant, setup, blocks)
+    return blocks(variant, setup)
 
 
 def run_lanes(
@@ -93,7 +104,10 @@ class _Run:
         self.arena = Arena(world)
         round_s = world.dt / self.rounds
         link = variant.radio or config.link
-        self.medium = Medium(link, config.seed, world.episodes, world.agents, round_s, world.obstacles)
+        hosting = variant.hosting
+        self.places = hosting.places(world) if isinstance(hosting, Hosted) else np.zeros((0, 2), np.float32)
+        radios = world.agents + len(self.places)
+        self.medium = Medium(link, config.seed, world.episodes, radios, round_s, world.obstacles)
         self.age = AgeOfInformation(world.lanes, world.agents, round_s)
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
@@ -127,7 +141,7 @@ class _Run:
         )
         self.graphs = OverTime(world.lanes)
         self.graph_ticks = max(round(1.0 / world.dt), 1)
-        self.graphed = self.medium.parts_agents and world.agents <= MOST_AGENTS
+        self.graphed = self.medium.parts_agents and radios <= MOST_AGENTS
         self.age_sum, self.age_count = np.zeros(lanes), np.zeros(lanes)
 
     def go(self) -> RunLog:
@@ -181,9 +195,27 @@ class _Run:
         inbox = self.medium.deliver(clock)
         if self.alive.all():
             return inbox
-        on = self.alive[inbox.lane, inbox.receiver]
+        on = self._radios_on()[inbox.lane, inbox.receiver]
         self.unheard += np.bincount(inbox.lane[~on], minlength=self.world.lanes)
         return inbox.take(np.flatnonzero(on))
+
+    def _between_agents(self, inbox: Deliveries) -> Deliveries:
+        """What radios of agents have received of each other, whether they listen to it or not."""
+        if not len(self.places):
+            return inbox
+        agents = self.world.agents
+        return inbox.take(np.flatnonzero((inbox.receiver < agents) & (inbox.sender < agents)))
+
+    def _radios_on(self) -> NDArray[np.bool_]:
+        """bool [lane, radio]: those of agents that take part, and of hubs: whether those live is theirs to say."""
+        return np.pad(self.alive, ((0, 0), (0, len(self.places))), constant_values=True)
+
+    def _sites(self) -> NDArray[np.float32]:
+        """float32 [lane, radio, 2]: where agents and hubs are."""
+        if not len(self.places):
+            return self.arena.position
+        hubs = np.broadcast_to(self.places, (self.world.lanes, *self.places.shape))
+        return np.concatenate([self.arena.position, hubs], axis=1)
 
     def _exchange(self, tick: int) -> list[tuple[int, Packets]]:
         """The message rounds of one tick; packets of ended lanes are never offered."""
@@ -191,14 +223,14 @@ class _Run:
         for number in range(self.rounds):
             clock = tick * self.rounds + number
             inbox = self._deliver(clock)
-            self.age.update(inbox, clock)
+            self.age.update(self._between_agents(inbox), clock)
             began = time.perf_counter()
             packets = self.fleet.round(inbox, clock, deciding=number == 0)
             if number == 0:
                 self.round_ms.append(1e3 * (time.perf_counter() - began))
             if not self.alive.all():
-                packets = packets.take(self.alive[packets.lane, packets.sender])
-            self.medium.transmit(packets, clock, self.arena.position)
+                packets = packets.take(self._radios_on()[packets.lane, packets.sender])
+            self.medium.transmit(packets, clock, self._sites())
             if self.graphed and number == 0 and tick % self.graph_ticks == 0:
                 self.graphs.take(self.medium.in_touch(clock), self.active)
             self._count(packets)
@@ -254,8 +286,9 @@ class _Run:
             rows = self.flown[lane]
             packets = np.concatenate(rows) if rows else np.empty(0, PACKET)
             bits = np.zeros(agents, np.int64)
+            packets = packets[(packets["sender"] < agents) & (packets["receiver"] < agents)]
             for _, p in sent:
-                mine = p.lane == lane
+                mine = (p.lane == lane) & (p.sender < agents)
                 np.add.at(bits, p.sender[mine], p.bits[mine])
             beliefs, age = self._beliefs_of(lane, tick)
             self.sinks[lane].record(
@@ -339,19 +372,22 @@ class _Run:
         log.decisions, log.lost = medium.decisions, medium.lost
         log.radio = {**medium.columns(), "header_bits": self.header_bits, "crc_bits": self.crc_bits}
         log.radio["refused"] = counters.invalid
+        log.radio |= getattr(self.fleet, "columns", dict)()
         if world.events is not None:
             log.radio["unheard"] = self.unheard
         outcome(log, world, self.arena.story, self.grid)
         log.link_losses = medium.books.by_link
         log.graph = self.graphs.columns if self.graphed else {}
         log.speaking_rounds = self.spoke
-        log.silent_rounds = log.last_tick * self.rounds * self.world.agents - self.spoke
+        radios = self.world.agents + len(self.places)
+        log.silent_rounds = log.last_tick * self.rounds * radios - self.spoke
         if medium.decisions.any():
             log.age_sum, log.age_count = self.age_sum, self.age_count
-        if self.variant.deliberates:
+        hosted = len(self.places) > 0
+        if self.variant.deliberates or hosted:
             log.proposals, log.commits = counters.proposals, counters.commits
             log.commit_rounds = counters.commit_rounds
-        if self.variant.negotiates:
+        if self.variant.negotiates and not hosted:
             log.grants_asked, log.grants_given = counters.grants_asked, counters.grants_given
         if self.variant.monitored:
             log.brakes = counters.brakes

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agentsc.intent.codes import PlanCode
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol.architectures import ARCHITECTURES, Architecture
 from agentsc.protocol.reception import Received, Wanted, receive
 from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
@@ -230,6 +231,10 @@ class Block(ABC):
         """
         self.alive = alive
 
+    def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
+        """Only of blocks whose lanes begin one by one, see `agentsc.hosting.lanes`."""
+        raise NotImplementedError(f"all lanes of a {type(self).__name__} begin when it is made")
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of these agents; None when they have no plans."""
         return None
@@ -238,9 +243,26 @@ class Block(ABC):
 class Variant(Plugin):
     """Base of protocols and baselines: parameters, how to make a block, and what it can measure."""
 
-    architecture: Literal["distributed"] = Field(
-        "distributed", description="who decides: every agent for itself"
+    architecture: str = Field(
+        "distributed",
+        description="where machines run: distributed, centralised or hybrid, NAME:key=value,…, "
+        "see agentsc list architectures",
     )
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, spec: str) -> str:
+        try:
+            ARCHITECTURES.parse(spec)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return spec
+
+    @property
+    def hosting(self) -> Architecture:
+        """The architecture with its parameters."""
+        architecture: Architecture = ARCHITECTURES.parse(self.architecture)
+        return architecture
 
     @abstractmethod
     def block(self, setup: Setup, ids: Sequence[int]) -> Block:
