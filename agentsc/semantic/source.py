@@ -86,8 +86,8 @@ def of_file(path: Path | str, size: int, longest: int = 128) -> Source:
                 raise ConfigError(_too_large(file, f"{width} × {height} pixels"))
             if min(width, height) < 8 or max(width, height) > SLIMMEST * min(width, height):
                 raise ConfigError(
-                    f"image must be at least 8 pixels wide and high with sides of a ratio up to {SLIMMEST}, got {width} "
-                    f"× {height} in {file.name!r} (cut or scale it)"
+                    f"image must be at least 8 pixels wide and high with sides of a ratio up to {SLIMMEST}, got "
+                    f"{width} × {height} in {file.name!r} (cut or scale it)"
                 )
             frames = getattr(opened, "n_frames", 1)
             if frames > 1:

@@ -83,7 +83,7 @@ def transmit(
     Args:
         image: a picture file, cut into tiles; or scene: number of the first of ``images`` scenes, which training has
             never seen. One of the two.
-        link: awgn, rayleigh, rician or ofdm with ``snr_db``. cbr: complex channel uses for data per number of the image.
+        link: awgn, rayleigh, rician or ofdm with ``snr_db``. cbr: complex channel uses for data per number of an image.
         decoder: ``NAME[:key=value,…]``, see agentsc list decoders.
         view, families: of scenes. longest: pixels of a picture's longer side.
         csi, pilots, reference, prefix: see `agentsc.semantic.channel.SymbolChannel`.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.errors import ConfigError
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance import Term
-from policies.diffusion.operators import Measurement, Nonlinear
+from policies.diffusion.operators import Measurement, Nonlinear, Retained
 from policies.diffusion.process import Process
 from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import Spacing, grid
@@ -282,7 +282,7 @@ class ImageModel(Model[ImageRequest, ImageReply]):
 
         made: list[Term] = []
         if request.guidance:
-            seen = Measurement((scale * received).flatten(1), Nonlinear(heard_of), 1.0)
+            seen = Measurement((scale * received).flatten(1), Retained(heard_of), 1.0)
             made.append(Term(GUIDANCE.parse(request.guidance), seen))
         if request.confirm:
             again = Nonlinear(lambda x: said(faded(self.codec.encode(x, snr_db, count), gain)))

@@ -6,7 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class _State:
     step: int = 0
     loss: float = math.nan
     seconds: float = 0.0
+    plans: list[list[int]] = field(default_factory=list)
+    """[first step, steps of the schedule] of every start; more than one if a resume changed the number of steps."""
 
 
 def train(
@@ -58,7 +60,8 @@ def train(
             (``.checkpoint``) is kept until training ends.
         device: torch device. threads: torch CPU threads.
         resume: continue from the checkpoint beside ``out`` if there is one. A resumed training takes the steps that an
-            undisturbed one would have taken.
+            undisturbed one would have taken, unless it is given another number of them: the learning rate then goes on
+            by the new schedule, and the card says so.
         steps: overrides the preset. progress: called as steps are taken.
         preset: in place of the registered one, with other values.
 
@@ -83,6 +86,8 @@ def train(
     state = _State(network, average, optimiser)
     if resume and checkpoint.is_file():
         _restore(state, checkpoint)
+    if not state.plans or state.plans[-1][1] != chosen.steps:
+        state.plans.append([state.step, chosen.steps])
     _optimise(state, chosen, task, checkpoint, progress or (lambda *_: None))
 
     state.average.eval()
@@ -94,6 +99,7 @@ def train(
         "command": shlex.join(["agentsc", "train", name, "--steps", str(chosen.steps)]),
         "preset": chosen.model_dump(),
         "parameters": sum(weight.numel() for weight in state.average.parameters()),
+        "plans": state.plans,
         "loss": round(state.loss, 6),
         "train_s": round(state.seconds, 1),
         "torch": torch.__version__,
@@ -146,6 +152,7 @@ def _keep(state: _State, checkpoint: Path) -> None:
             "average": state.average.state_dict(),
             "optimiser": state.optimiser.state_dict(),
             "facts": {"step": state.step, "loss": state.loss, "seconds": state.seconds},
+            "plans": state.plans,
         },
         partial,
     )
@@ -161,6 +168,7 @@ def _restore(state: _State, checkpoint: Path) -> None:
         state.optimiser.load_state_dict(kept["optimiser"])
         state.step, state.loss = int(kept["facts"]["step"]), float(kept["facts"]["loss"])
         state.seconds = float(kept["facts"]["seconds"])
+        state.plans = [[int(first), int(steps)] for first, steps in kept["plans"]]
     except Exception as error:  # torch raises several unrelated types for a damaged file
         raise ConfigError(
             f"train.resume must find an intact checkpoint of this preset, got {checkpoint.name!r} "
@@ -180,9 +188,18 @@ def model_card(card: dict[str, Any], about: str, task: Task) -> str:
             f"- Made by `{card['command']}` (seed {preset['seed']}, torch {card['torch']}).",
             f"- {card['parameters']:,} parameters; batches of {preset['batch']} from {preset['images']:,} scenes of"
             f" {preset['size']} × {preset['size']} pixels, half from above and half onboard (`envs.camera`).",
+            *_replanned(card["plans"]),
             f"- Final training error {card['loss']}; {card['train_s']} CPU seconds of optimisation.",
             "",
             *task.describe(card["held_out"]),
             "",
         ]
     )
+
+
+def _replanned(plans: list[list[int]]) -> list[str]:
+    """How the learning rate's schedule changed on the way, if it did."""
+    if len(plans) == 1:
+        return []
+    told = [f"from step {first} by a schedule of {steps} steps" for first, steps in plans]
+    return [f"- The command was interrupted and resumed with another --steps: the rate went {', then '.join(told)}."]

@@ -25,7 +25,7 @@ class Moment(SamplingDecoder):
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         return {
             "guidance": f"moment:iterations={self.iterations}",
-            "solver": "ddim:eta=1",
+            "solver": "dpm-solver++",
             "start_ratio": self.strength if self.start == "decoder" else 10.0,
             "last_ratio": self.last_ratio,
         }

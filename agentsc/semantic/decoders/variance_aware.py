@@ -24,6 +24,6 @@ class VarianceAware(SamplingDecoder):
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         return {
             "guidance": f"pigdm:variance=data,iterations={self.iterations}",
-            "solver": "ddim:eta=1",
+            "solver": "dpm-solver++",
             "start_ratio": self.strength if self.start == "decoder" else 10.0,
         }
