@@ -12,13 +12,12 @@ Proposals need not keep apart, nor clear of obstacles to the millimetre: the sea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.protocol import SampleReply, SampleRequest, Setup
+from agentsc.protocol import Sampler, SampleRequest, Setup
 from agentsc.protocol.joint.tubes import Leg, Proposal
 from envs import keyed
 from envs.navigation import NavigationGrid
@@ -29,7 +28,6 @@ from policies.trajectory.spline import basis
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Sampler = Callable[[SampleRequest], SampleReply]
 KEPT = 5 / 8
 """Share of a window's ticks that is kept before the next one."""
 IN_REACH = 0.8
