@@ -31,7 +31,7 @@ from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import AGREE, PROGRESS, RENEW
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.joint.order import Course, Progress
-from agentsc.protocol.joint.proposals import Proposer
+from agentsc.protocol.joint.proposals import How, Proposer
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import DIGEST_BYTES, Settler, digest
 from agentsc.protocol.reception import Received
@@ -67,7 +67,9 @@ class Intent(Negotiated):
     against: float = Field(
         30.0, ge=1.0, description="proposals: a way straight against the pattern counts as so many times its length"
     )
-    guided: bool = Field(True, description="proposals are drawn together, guided to keep clear of one another")
+    drawn: How = Field(
+        "joint", description="proposals: by the prior, guided to keep clear of one another; each alone; or just routes"
+    )
 
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
@@ -237,7 +239,7 @@ class IntentBlock(NegotiatedBlock):
         wanted = variant.proposals > 0 and (patterned or variant.proposals_for == "every")
         if wanted and self.settler.proposer is None and self.sample is not None:
             self.settler.proposer = Proposer(
-                self.setup, self.sample, variant.proposals, variant.against, variant.guided
+                self.setup, self.sample, variant.proposals, variant.against, variant.drawn
             )
 
     def _leave(self, rows: Ints) -> None:
