@@ -109,6 +109,8 @@ class LocalFleet:
     ) -> None:
         self.core = make_core(setup, weights, device, more, **options) if variant.needs_network else None
         self.block: Block = variant.block(setup, range(setup.world.agents))
+        if self.core is not None:
+            self.block.sample = self.core.sample
 
     def round(self, inbox: Deliveries, clock: int, deciding: bool) -> Packets:
         self.block.listen(inbox, clock)

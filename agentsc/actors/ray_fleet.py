@@ -29,8 +29,10 @@ ray: Any = load()
 class HostActor:
     """A block of agents; a thin shell around the protocol's state machine."""
 
-    def __init__(self, variant: Maker, setup: Setup, ids: NDArray[np.int64]) -> None:
+    def __init__(self, variant: Maker, setup: Setup, ids: NDArray[np.int64], core: Any) -> None:
         self.block = variant.block(setup, ids.tolist())
+        if core is not None:
+            self.block.sample = lambda request: _get(core.sample.remote(request))
 
     def listen(self, inbox: Deliveries, clock: int, deciding: bool) -> SampleRequest | None:
         """Take packets in; when deciding, say what to sample about peers."""
@@ -90,7 +92,7 @@ class RayFleet:
         if variant.needs_network:
             actor: Any = CoreActor
             self.core = actor.options(num_gpus=gpus).remote(make_core, shared, weights, device, more, **options)
-        self.hosts: list[Any] = [HostActor.remote(variant, shared, ids) for ids in self.ids]  # type: ignore[attr-defined]
+        self.hosts: list[Any] = [HostActor.remote(variant, shared, ids, self.core) for ids in self.ids]  # type: ignore[attr-defined]
         self._formed: list[Beliefs] = []
 
     def _sample(self, requests: list[Any]) -> list[Any]:

@@ -52,6 +52,8 @@ _CAME_LATER: dict[str, Tree] = {
     "protocol": {
         **{"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1},
         **{"trigger": "surprise", "tells_boxes": True},
+        # Rows of `intent` from before have no proposals, and are of maps without a motion pattern, as it is by default.
+        **{"proposals": 4, "proposals_for": "patterned", "tube": 3.0, "against": 30.0, "drawn": "joint"},
     },
     "plan_code": {"name": "spline", "delta_bits": 6},
 }

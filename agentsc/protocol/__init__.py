@@ -9,6 +9,7 @@ Ray actor, alone or beside others, with the same result.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ PROTOCOLS = Registry("protocols", "agentsc.protocol.variants", "agentsc.baseline
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Sampler = Callable[[SampleRequest], SampleReply]
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ class Block(ABC):
         self.alive = np.ones((setup.world.lanes, len(self.ids)), bool)
         """Bool [lane, agent of the block]: who takes part, see `muster`."""
         self.formed: list[Beliefs] = []
+        self.sample: Sampler | None = None
+        """The core, for samples that a block needs at once, whatever the round; set by the fleet, None without one."""
 
     @abstractmethod
     def listen(self, inbox: Deliveries, clock: int) -> None:

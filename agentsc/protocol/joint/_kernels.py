@@ -11,6 +11,9 @@ from envs.compiled import array, helper, kernel, result
 
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _TINY = np.float32(1e-30)
+_WIDER = np.float32(1.001)
+BLOCK = 16
+"""Steps that are looked at together."""
 
 
 @helper
@@ -45,6 +48,30 @@ def _gap(route: Any, i: Any, a: Any, j: Any, b: Any) -> Any:
     )  # fmt: skip
 
 
+@helper
+def _boxes(route: Any, boxes: Any) -> None:
+    """Corners of what `BLOCK` steps of each agent cover: boxes [block, agent, (x0, y0, x1, y1)]."""
+    last = route.shape[0] - 1
+    for k in range(boxes.shape[0]):
+        for j in range(boxes.shape[1]):
+            boxes[k, j, 0] = boxes[k, j, 2] = route[k * BLOCK, j, 0]
+            boxes[k, j, 1] = boxes[k, j, 3] = route[k * BLOCK, j, 1]
+            for a in range(k * BLOCK, min((k + 1) * BLOCK, last) + 1):
+                x, y = route[a, j, 0], route[a, j, 1]
+                boxes[k, j, 0], boxes[k, j, 2] = min(boxes[k, j, 0], x), max(boxes[k, j, 2], x)
+                boxes[k, j, 1], boxes[k, j, 3] = min(boxes[k, j, 1], y), max(boxes[k, j, 3], y)
+
+
+@helper
+def _beside(route: Any, i: Any, a: Any, boxes: Any, k: Any, j: Any, distance: Any) -> Any:
+    """Whether step ``a`` of agent ``i`` keeps clear of the whole box; rounding aside."""
+    wide = distance * _WIDER
+    x, y, u, v = route[a, i, 0], route[a, i, 1], route[a + 1, i, 0], route[a + 1, i, 1]
+    dx = max(max(boxes[k, j, 0] - max(x, u), min(x, u) - boxes[k, j, 2]), _ZERO)
+    dy = max(max(boxes[k, j, 1] - max(y, v), min(y, v) - boxes[k, j, 3]), _ZERO)
+    return dx * dx + dy * dy > wide * wide
+
+
 @kernel(array("float32", 3), types.float32, types.float32, array("int64", 1), result("int16", 3), result("int64", 1))
 def needs(route: Any, distance: Any, stride: Any, covered: Any, need: Any, ties: Any) -> None:
     """``need`` [agent, agent, step] of `agentsc.protocol.joint.order.needs`.
@@ -54,6 +81,8 @@ def needs(route: Any, distance: Any, stride: Any, covered: Any, need: Any, ties:
             pairs of equal steps that come too close, and how many of those have no possible order.
     """
     last, agents = route.shape[0] - 1, route.shape[1]
+    boxes = np.empty(((last + BLOCK - 1) // BLOCK, agents, 4), np.float32)
+    _boxes(route, boxes)
     ties[0] = ties[1] = 0
     for i in range(agents):
         for j in range(agents):
@@ -64,6 +93,9 @@ def needs(route: Any, distance: Any, stride: Any, covered: Any, need: Any, ties:
             for a in range(covered[i], last):
                 b = a - 1
                 while b >= 0:
+                    if _beside(route, i, a, boxes, b // BLOCK, j, distance):
+                        b = b // BLOCK * BLOCK - 1
+                        continue
                     gap = _gap(route, i, a, j, b)
                     if gap < distance:
                         need[i, j, a] = b + 1
@@ -112,6 +144,35 @@ def led(route: Any, distance: Any, stride: Any, covered: Any, need: Any) -> None
                         need[i, j, a] = b + 1
                         break
                     b -= max(int((gap - distance) / stride), 1)
+
+
+@kernel(
+    array("float32", 3), types.int64, array("int64", 2), array("float32", 3), types.float32, result("boolean", 1)
+)
+def clear(paths: Any, agent: Any, tick: Any, new: Any, distance: Any, allowed: Any) -> None:
+    """Whether pieces keep a distance from all others in continuous time: `envs.geometry.segment_closest` of each.
+
+    Args:
+        paths: [T + 1, agent, 2]. agent: whose pieces these are. tick: [n, k]. new: [n, k, 2], its positions then.
+        allowed: [n].
+    """
+    for n in range(len(tick)):
+        allowed[n] = True
+        for k in range(tick.shape[1] - 1):
+            if not allowed[n]:
+                break
+            t, u = tick[n, k], tick[n, k + 1]
+            for j in range(paths.shape[1]):
+                if j == agent:
+                    continue
+                ax, ay = new[n, k, 0] - paths[t, j, 0], new[n, k, 1] - paths[t, j, 1]
+                dx, dy = new[n, k + 1, 0] - paths[u, j, 0] - ax, new[n, k + 1, 1] - paths[u, j, 1] - ay
+                along = -(ax * dx + ay * dy)
+                time = min(max(along / max(dx * dx + dy * dy, _TINY), _ZERO), _ONE)
+                x, y = ax + time * dx, ay + time * dy
+                if np.sqrt(max(x * x + y * y, _TINY)) < distance:
+                    allowed[n] = False
+                    break
 
 
 @kernel(

@@ -101,7 +101,8 @@ def find(
     Returns:
         Positions at steps; None if there is no way.
     """
-    half_steps = np.arange(2 * latest + 3)
+    # Others may pass the goal after the latest arrival, too.
+    half_steps = np.arange(2 * max([latest, *(claim.steps for claim in others)]) + 3)
     spots = np.array([claim.at(half_steps) for claim in others]).reshape(len(others), len(half_steps), 2)
     near = _gap(spots, trip.goal) < lattice.distance
     busy = np.flatnonzero(near.any(0))

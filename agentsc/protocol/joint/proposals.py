@@ -12,13 +12,13 @@ Proposals need not keep apart, nor clear of obstacles to the millimetre: the sea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.protocol import SampleReply, SampleRequest, Setup
+from agentsc.protocol import Sampler, SampleRequest, Setup
 from agentsc.protocol.joint.tubes import Leg, Proposal
 from envs import keyed
 from envs.navigation import NavigationGrid
@@ -29,7 +29,7 @@ from policies.trajectory.spline import basis
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Sampler = Callable[[SampleRequest], SampleReply]
+How = Literal["joint", "alone", "route"]
 KEPT = 5 / 8
 """Share of a window's ticks that is kept before the next one."""
 IN_REACH = 0.8
@@ -40,6 +40,8 @@ NEIGHBOURS = 6
 """Others that guidance looks at, nearest first."""
 CARE = 1.08
 """Radii that guidance keeps from obstacles."""
+WINDING = 2.5
+"""A leg is at most so many times as long as its ends are apart: so it does not come back to where it has been."""
 SPARE_WINDOWS = 6
 """Windows beyond those that the length of the way suggests; a proposal that needs more is dropped."""
 
@@ -65,12 +67,13 @@ class Proposer:
     Args:
         setup: the map, its motion pattern, the prior. sample: asks the core.
         count: samples per agent. against: a way straight against the pattern costs so many times its length.
-        guided: whether everybody is drawn a second time in each window, to keep clear of the others.
+        how: "joint": everybody is drawn a second time in each window, to keep clear of the others; "alone": once;
+            "route": never, the ways that samples are conditioned on stand for them.
     """
 
-    def __init__(self, setup: Setup, sample: Sampler, count: int, against: float, guided: bool) -> None:
+    def __init__(self, setup: Setup, sample: Sampler, count: int, against: float, how: How) -> None:
         world = setup.world
-        self.setup, self.sample, self.count, self.guided = setup, sample, count, guided
+        self.setup, self.sample, self.count, self.how = setup, sample, count if how != "route" else 1, how
         grid = NavigationGrid(
             world.obstacles, world.radius, world.cell, flow=world.flow, flow_cost=against - 1.0, extent=world.bounds
         )
@@ -112,7 +115,7 @@ class Proposer:
         found: list[list[Proposal]] = [[] for _ in range(agents)]
         for row in range(rows):
             if chains.target[row] > last:
-                found[agent[row]].append(chains.legs[row])
+                found[agent[row]].append(joined(chains.legs[row]))
         return found
 
     def _draw(
@@ -125,8 +128,10 @@ class Proposer:
         context = build(
             world.obstacles, vehicle, chains.velocity[due], routes, np.zeros(len(due), np.float32), none, none
         )
+        if self.how == "route":
+            return np.asarray(self._basis @ context.nominal, np.float32), routes
         points = self._sampled(context, self._keys(key, agent[due], due, window, 0), self._walls(len(due)))
-        if self.guided and len(np.unique(agent[due])) > 1:
+        if self.how == "joint" and len(np.unique(agent[due])) > 1:
             peers = self._others(points, agent[due], due % self.count)
             points = self._sampled(context, self._keys(key, agent[due], due, window, 1), peers)
         return points, routes
@@ -185,3 +190,23 @@ class Proposer:
             chains.legs[row].append(Leg(path, within, ticks))
             chains.spot[row], chains.velocity[row] = target[k], 0.0
             chains.target[row] += 1
+
+
+def joined(windows: Proposal) -> Proposal:
+    """The same proposal with windows put together to as few legs as do not come back to where they have been."""
+    legs: Proposal = []
+    ends: list[tuple[Floats, float]] = []  # of the present leg's windows, and metres until there
+    for window in windows:
+        length = float(np.linalg.norm(np.diff(window.path, axis=0), axis=-1).sum())
+        end, whole = window.path[-1], length + (ends[-1][1] if ends else 0.0)
+        winds = any(whole - arc > WINDING * float(np.linalg.norm(end - spot)) for spot, arc in ends)
+        if ends and not winds:
+            path = np.concatenate([legs[-1].path, window.path[1:]])
+            legs[-1] = Leg(path, window.within_m, window.ticks)
+        else:
+            legs.append(window)
+            ends, whole = [(window.path[0], 0.0)], length
+        ends.append((end, whole))
+        if np.isfinite(window.within_m):  # a place to pass
+            ends = []
+    return legs

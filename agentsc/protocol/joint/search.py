@@ -421,7 +421,7 @@ def straighten(world: World, paths: Floats, since: Ints | None = None, kept: Kep
     tick_m = world.v_max * world.dt / SLIP
     for _ in range(2):
         for agent in np.argsort(-_arrivals(paths), kind="stable").tolist():
-            arrival = int(_arrivals(paths)[agent])
+            arrival = _arrival(paths[:, agent])
             early = 0 if since is None else min(int(since[agent]), arrival)
             begin = np.unique(np.linspace(early, max(arrival - 1, early), GLANCES).astype(np.int64))
             gap = np.linalg.norm(paths[-1, agent] - paths[begin, agent], axis=-1)
@@ -429,7 +429,7 @@ def straighten(world: World, paths: Floats, since: Ints | None = None, kept: Kep
             sooner = end < arrival
             earliest = np.argsort(end[sooner], kind="stable")
             _replace(world, paths, agent, begin[sooner][earliest], end[sooner][earliest], arrival, kept, one=True)
-            arrival = int(_arrivals(paths)[agent])
+            arrival = _arrival(paths[:, agent])
             span = arrival - early
             while span >= 2:
                 # Pieces of one pass do not overlap, so that all of them may be replaced.
@@ -446,6 +446,12 @@ def _arrivals(paths: Floats) -> Ints:
     return np.asarray(np.where(moving.any(0), len(paths) - moving[::-1].argmax(0), 0), np.int64)
 
 
+def _arrival(path: Floats) -> int:
+    """The same for one agent's path [T + 1, 2]."""
+    moving = np.flatnonzero((path != path[-1]).any(-1))
+    return int(moving[-1]) + 1 if len(moving) else 0
+
+
 def _replace(
     world: World, paths: Floats, agent: int, begin: Ints, end: Ints, until: Ints | int, kept: Kept | None,
     one: bool = False,
@@ -455,6 +461,8 @@ def _replace(
     It has to keep clear of obstacles and others. Better is shorter, or earlier (``end`` before ``until``).
     Pieces must not overlap, unless only the first allowed ``one`` is wanted.
     """
+    from agentsc.protocol.joint import _kernels
+
     until = np.broadcast_to(until, begin.shape)
     a, b = paths[begin, agent], paths[until, agent]
     gap = np.linalg.norm(b - a, axis=-1)
@@ -473,11 +481,9 @@ def _replace(
         if not fine.any():
             return
         begin, until, tick, new = begin[fine], until[fine], tick[fine], new[fine]
-    others = np.delete(paths, agent, axis=1)[tick]
-    line = new[:, :, None]
-    closest = segment_closest(line[:, :-1], line[:, 1:], others[:, :-1], others[:, 1:])
-    allowed = np.flatnonzero((closest >= SLIP * world.separation).all((1, 2)))
-    for n in allowed[: 1 if one else None].tolist():
+    allowed = np.zeros(len(tick), bool)
+    _kernels.clear(paths, agent, tick, new, SLIP * world.separation, allowed)
+    for n in np.flatnonzero(allowed)[: 1 if one else None].tolist():
         paths[tick[n], agent] = new[n]
 
 

@@ -22,6 +22,7 @@ agreeing; so if anybody sets out, nobody has left or ever will. From then on the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from agentsc.intent.fields import AGREE, PROGRESS, RENEW, confidence_code
 from agentsc.protocol import PROTOCOLS, Beliefs, Deliveries, Packets, SampleReply, SampleRequest, Setup
 from agentsc.protocol.joint import lags
 from agentsc.protocol.joint.order import Course, Progress
+from agentsc.protocol.joint.proposals import How, Proposer
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import DIGEST_BYTES, Settler, digest
 from agentsc.protocol.reception import Received
@@ -61,6 +63,18 @@ class Intent(Negotiated):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
 
+    proposals: int = Field(4, ge=0, description="ways per agent that are drawn from the prior for a course; 0 is none")
+    proposals_for: Literal["patterned", "every"] = Field(
+        "patterned", description="maps on which courses keep to proposals: those with a motion pattern, or every one"
+    )
+    tube: float = Field(3.0, gt=0.0, description="how far a course may be from a proposal, in radii")
+    against: float = Field(
+        30.0, ge=1.0, description="proposals: a way straight against the pattern counts as so many times its length"
+    )
+    drawn: How = Field(
+        "joint", description="proposals: by the prior, guided to keep clear of one another; each alone; or just routes"
+    )
+
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
 
@@ -76,6 +90,7 @@ class IntentBlock(NegotiatedBlock):
         # Clocks that differ are waited for along a course: only plans have to keep farther apart for that.
         distance = world.separation + variant.margin * world.radius
         self.settler = Settler(world, distance, variant.attempts, variant.repairs)
+        self.settler.tube_m = variant.tube * world.radius
         self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
         # Routes have corners: a limit on acceleration leaves only plans of the prior.
         self.phase = np.full(rows, FREE if np.isfinite(world.a_max) else GATHERING)
@@ -210,6 +225,7 @@ class IntentBlock(NegotiatedBlock):
     def _course(self, row: int) -> Course | None:
         """The next course, as one row sees it; None if there is none, and nobody has moved yet."""
         spec, number = self.setup.spec, int(self.number[row])
+        self._prepare()
         goals = spec.point(self.wishes[row])
         key = self.setup.seed, keyed.stream_id("course"), int(self._episode[row]), number + 1
         starts = self.setup.world.starts[self.lane[row]]
@@ -220,6 +236,16 @@ class IntentBlock(NegotiatedBlock):
         # Where no way is found from here, one may be found from where everybody will rest.
         found = self.settler.course(starts, goals, key, tick, lead)
         return found or self.settler.halt(starts, tick, lead)
+
+    def _prepare(self) -> None:
+        """Once the core is there: let courses keep to proposals, where they are wanted."""
+        variant, world = self.variant, self.setup.world
+        patterned = world.flow is not None or world.stops is not None
+        wanted = variant.proposals > 0 and (patterned or variant.proposals_for == "every")
+        if wanted and self.settler.proposer is None and self.sample is not None:
+            self.settler.proposer = Proposer(
+                self.setup, self.sample, variant.proposals, variant.against, variant.drawn
+            )
 
     def _leave(self, rows: Ints) -> None:
         self.phase[rows] = FREE
