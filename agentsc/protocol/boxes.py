@@ -35,7 +35,7 @@ AWAY = 1e6
 
 
 def box_code(boxes: Floats, spec: PlanSpec, cell: float) -> Ints:
-    """Codes int64 [n, 4] (centre, half sizes) of boxes [n, 5] as in `Obstacles`; what they stand for covers the boxes."""
+    """Codes int64 [n, 4], centre and half sizes, of boxes [n, 5] as in `Obstacles`: of something no smaller."""
     centre = spec.lattice(boxes[:, :2]).astype(np.int64)
     off = np.abs(spec.point(centre).astype(np.float64) - boxes[:, :2])
     half = np.ceil((boxes[:, 2:4] + off) * (PARTS / cell) - 1e-6)
