@@ -2,7 +2,7 @@
 
 The map of a course has to be the same for everybody. So boxes are named in wishes (`agentsc.protocol.boxes` has how),
 and a course goes around all boxes named for it or before; but for those in which somebody rests when it begins. Such a
-box is not solid before it has been left, and a later course goes around it.
+box is not solid before it has been left, whichever way, and a later course goes around it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LateMaps:
         return tuple(box for box, room in zip(every, gap, strict=True) if room >= FREE * self.world.radius)
 
     def through(self, course: Course, boxes: Sequence[Code]) -> Flags:
-        """bool [S, agent]: which steps lead into, or along in, some of these boxes; those that lead out do not."""
+        """bool [S, agent]: which steps lead into some of these boxes; those that begin in one do not."""
         found = np.zeros((course.steps, course.route.shape[1]), bool)
         for box in boxes:
             key = (id(course), box)
@@ -76,8 +76,7 @@ class LateMaps:
         line = course.route[:-1] * (1.0 - share) + course.route[1:] * share
         gap = box_distance(line, self._shapes([box])[0])
         need = SLACK * self.world.radius
-        leaves = (gap[0] < need) & (gap[-1] > gap[0] + 1e-6)
-        return np.asarray((gap.min(0) < need) & ~leaves)
+        return np.asarray((gap.min(0) < need) & (gap[0] >= need))
 
     def _shapes(self, boxes: Sequence[Code]) -> Floats:
         return box_of(np.array(boxes, np.int64), self.spec, self.world.cell)

@@ -45,6 +45,8 @@ LEFT = (1 << 8 * DIGEST_BYTES) - 1
 """Stands for a digest in packets of those who have left."""
 URGENT, PATIENT = 3, 8
 """Rounds between repeats of a progress, if a peer is at a step that waits for it, and if one will be later."""
+REMINDED = 2 * PATIENT
+"""Rounds after which one that has said so already says it again."""
 NUMBERS = 1 << 16
 """Courses are numbered in sixteen bits, as rounds are: none is agreed on in less than a round."""
 MOST_LAG = (1 << 8) - 1
@@ -180,7 +182,12 @@ class IntentBlock(NegotiatedBlock):
         self.under_way[row, sender] = True
         steps, done = message.steps[packet].astype(np.int64), message.done[packet].astype(np.int64)
         for progress, here, place in self._on_courses(row):
+            old = steps[here] <= progress.known[place, sender[here]]
             progress.hear(place, sender[here], steps[here], done[here])
+            # Who repeats what is known does not know how far its hearers have come: they say so, or it never ends.
+            told = row[here[old]]
+            further = self.reported[told] < progress.steps[place[old]]
+            self.news[told[further | (self.clock - self.last_sent[told] >= REMINDED)]] = True
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """As in `NegotiatedBlock`, and whatever brings the course on."""
