@@ -44,7 +44,7 @@ class Fleet(Protocol):
         """Goals float32 [lane, agent, 2] that hold from ``tick`` on; called when one has changed."""
 
     def sense(self, boxes: Floats, tick: int) -> None:
-        """Late boxes that agents have seen, float32 [lane, agent, box, 5]; called when somebody has seen another one."""
+        """Late boxes that agents have seen, float32 [lane, agent, box, 5], NaN for others; called when one is new."""
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""

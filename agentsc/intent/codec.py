@@ -408,7 +408,8 @@ def _box_bytes(part: Message, kind: int) -> Bytes:
     if ((boxes < 0) | (boxes >= np.array([1 << 16, 1 << 16, 1 << 8, 1 << 8]))).any():
         raise ValueError("boxes must fit (16, 16, 8, 8) bits")
     high = boxes[..., :2] >> 8
-    return np.stack([high[..., 0], boxes[..., 0], high[..., 1], *np.moveaxis(boxes[..., 1:], -1, 0)], -1).astype(np.uint8)
+    columns = [high[..., 0], boxes[..., 0], high[..., 1], *np.moveaxis(boxes[..., 1:], -1, 0)]
+    return (np.stack(columns, -1) & 0xFF).astype(np.uint8)
 
 
 def _column(part: Message, name: str) -> NDArray[np.integer]:

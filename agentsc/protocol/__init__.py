@@ -223,6 +223,7 @@ class Block(ABC):
             boxes: float32 [lane, agent of the block, box, 5], metres, all that each agent has seen so far; NaN for
                 those that it has not. Protocols that do not look at them leave this as it is.
         """
+        del boxes, tick
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """From ``tick`` on these agents take part: the others have failed, or not joined yet.

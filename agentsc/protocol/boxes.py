@@ -6,8 +6,8 @@ square. So all who know of a box know the same one, and it covers the real one. 
 pauses, a few times at most, and not by those who have meanwhile heard others tell it often enough (P. Levis et al.,
 "Trickle", NSDI 2004).
 
-A box is in nobody's way before it is solid, and never closes on an agent. So who is in one when it learns of it may
-leave it, by any way that leads outward (`clear_of_boxes`), and plans committed before may be carried out.
+A box is in nobody's way before it is solid, and never closes on an agent. So who is in one may leave it by any way
+(`clear_of_boxes`): it is not solid before that. And plans committed before anybody knew of it may be carried out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AWAY = 1e6
 
 
 def box_code(boxes: Floats, spec: PlanSpec, cell: float) -> Ints:
-    """Codes int64 [n, 4] (centre, half sizes) of boxes [n, 5] as in `Obstacles`; what they stand for covers the boxes."""
+    """Codes int64 [n, 4], centre and half sizes, of boxes [n, 5] as in `Obstacles`: of something no smaller."""
     centre = spec.lattice(boxes[:, :2]).astype(np.int64)
     off = np.abs(spec.point(centre).astype(np.float64) - boxes[:, :2])
     half = np.ceil((boxes[:, 2:4] + off) * (PARTS / cell) - 1e-6)
@@ -84,8 +84,7 @@ def clear_of_boxes(path: Floats, boxes: Floats, need: float) -> Flags:
     clear = np.concatenate([least >= need, gap[:, -1:] >= need], axis=1)
     out = np.maximum.accumulate(clear, axis=1)  # has been clear once
     inside = (gap[:, :1] < need) & ~out
-    outward = np.diff(gap, axis=1, append=gap[:, -1:]) >= -1e-5
-    return np.asarray((clear | (inside & outward)).all((1, 2)) & clear[:, -1].all(-1))
+    return np.asarray((clear | inside).all((1, 2)) & clear[:, -1].all(-1))
 
 
 class Boxes:

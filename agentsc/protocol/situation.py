@@ -208,18 +208,22 @@ class SituatedBlock(Block):
     def learn(self, row: Ints, codes: Ints, tick: int) -> Ints:
         """Rows [n] have seen or heard of boxes [n, 4] by ``tick``: those to whom some are new."""
         rows = self.boxes.note(row, codes)
-        if not len(rows):
-            return rows
+        if len(rows):
+            self.remap(rows, tick)
+        return rows
+
+    def remap(self, rows: Ints, tick: int) -> None:
+        """From ``tick`` on, plan on the map with all that rows know of."""
+        boxes = self.boxes
         for each in rows.tolist():
-            key = int(self.boxes.key[each])
+            key = int(boxes.key[each])
             if key not in self._maps:
-                self._maps[key] = self._map_with(box_of(np.array(self.boxes.of(each)), self.boxes.spec, self.boxes.cell))
+                self._maps[key] = self._map_with(box_of(np.array(boxes.of(each)), boxes.spec, boxes.cell))
             self.map[each] = self._maps[key]
         self.goal_row[rows] = self.guide.goal_index(self.goal[rows], self.map[rows])
         # Ways have become longer, which is not the same as standing still.
         self.best_to_go[rows], self.progress_tick[rows] = np.inf, tick
         self.retry[rows] = tick
-        return rows
 
     def _map_with(self, boxes: Floats) -> int:
         """Another map of the guide's: with these boxes [n, 5]."""

@@ -177,23 +177,23 @@ def clear(paths: Any, agent: Any, tick: Any, new: Any, distance: Any, allowed: A
 
 @kernel(
     array("int16", 3), array("int64", 1), array("int16", 2), array("int32", 3), types.int32, types.int32, types.int32,
-    array("boolean", 1), result("int64", 1), result("int32", 2), result("boolean", 1),
+    array("boolean", 1), array("int64", 1), result("int64", 1), result("int32", 2), result("boolean", 1),
 )  # fmt: skip
 def extend(
-    need: Any, agent: Any, known: Any, known_at: Any, now: Any, slack: Any, until: Any, may: Any, steps: Any,
+    need: Any, agent: Any, known: Any, known_at: Any, now: Any, slack: Any, until: Any, may: Any, most: Any, steps: Any,
     done: Any, moved: Any,
 ) -> None:  # fmt: skip
     """`agentsc.protocol.joint.order.Progress.extend` for the rows of one lane.
 
     Args:
         need: [agent, agent, step]. agent: [row]. known: [row, agent], steps that peers have committed to.
-        known_at: [row, agent, step + 1], ticks. may: [row]. steps: [row]. done: [row, step + 1]. moved: [row].
+        known_at: [row, agent, step + 1], ticks. may, most, steps, moved: [row]. done: [row, step + 1].
     """
     last = need.shape[2]
     for row in range(len(agent)):
         me = agent[row]
         moved[row] = False
-        while may[row] and steps[row] < last:
+        while may[row] and steps[row] < min(most[row], last):
             a = steps[row]
             start = max(done[row, a], now)
             free = True

@@ -68,6 +68,9 @@ class Course:
             None if equally numbered steps come too close and cannot be told apart by waiting.
         """
         lead = Lead.none(route[0]) if lead is None else lead
+        # Who is led to where it stays may come there after everybody else has arrived.
+        late = max(int(lead.until.max()) + 2 - len(route), 0)
+        route = np.concatenate([route, np.repeat(route[-1:], late, axis=0)])
         need, (ties, stuck) = needs(route, distance, lead)
         if stuck:
             return None
@@ -171,19 +174,23 @@ class Progress:
         columns = (np.asarray(column[fine], np.int64) for column in (row, peer, steps, done))
         _kernels.hear(*columns, self.known, self.known_at)
 
-    def extend(self, tick: int, may: NDArray[np.bool_], ahead: int = int(NEVER)) -> NDArray[np.bool_]:
+    def extend(
+        self, tick: int, may: NDArray[np.bool_], ahead: int = int(NEVER), most: Ints | None = None
+    ) -> NDArray[np.bool_]:
         """Those who may [row] commit to every step that the order allows now: bool [row], who did.
 
         Args:
             ahead: ticks; no step is committed to that starts later than that from now.
+            most: int64 [row], steps up to which each commits; all of them if None.
         """
         from agentsc.protocol.joint import _kernels
 
         moved = np.zeros(len(self.agents), bool)
         until = min(tick + ahead, int(NEVER))
+        most = np.full(len(self.agents), self.course.steps) if most is None else most
         _kernels.extend(
             self.course.need, self.agents, self.known, self.known_at, np.int32(tick), np.int32(self.slack),
-            np.int32(until), may, self.steps, self.done, moved,
+            np.int32(until), may, most, self.steps, self.done, moved,
         )  # fmt: skip
         return moved
 

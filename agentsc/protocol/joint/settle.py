@@ -129,7 +129,11 @@ class Settler:
         return self._lattices[room]
 
 
-def digest(course: Course) -> int:
-    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the highest."""
-    whole = hashlib.blake2b(course.route.tobytes() + course.need.tobytes(), digest_size=DIGEST_BYTES)
+def digest(course: Course, beside: bytes = b"") -> int:
+    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the highest.
+
+    Args:
+        beside: more that has to be alike.
+    """
+    whole = hashlib.blake2b(course.route.tobytes() + course.need.tobytes() + beside, digest_size=DIGEST_BYTES)
     return 1 + int.from_bytes(whole.digest(), "big") % ((1 << 8 * DIGEST_BYTES) - 2)

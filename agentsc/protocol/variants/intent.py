@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import AGREE, PROGRESS, RENEW, confidence_code
+from agentsc.intent.fields import AGREE, BOXES, MAX_BOXES, PROGRESS, RENEW, RENEW_BOXES, confidence_code
 from agentsc.protocol import PROTOCOLS, Beliefs, Deliveries, Packets, SampleReply, SampleRequest, Setup
 from agentsc.protocol.joint import lags
+from agentsc.protocol.joint.late import LateMaps
 from agentsc.protocol.joint.order import Course, Progress
 from agentsc.protocol.joint.proposals import How, Proposer
 from agentsc.protocol.joint.search import Lead
@@ -46,6 +47,8 @@ LEFT = (1 << 8 * DIGEST_BYTES) - 1
 """Stands for a digest in packets of those who have left."""
 URGENT, PATIENT = 3, 8
 """Rounds between repeats of a progress, if a peer is at a step that waits for it, and if one will be later."""
+REMINDED = 2 * PATIENT
+"""Rounds after which one that has said so already says it again."""
 NUMBERS = 1 << 16
 """Courses are numbered in sixteen bits, as rounds are: none is agreed on in less than a round."""
 MOST_LAG = (1 << 8) - 1
@@ -89,8 +92,17 @@ class IntentBlock(NegotiatedBlock):
         world, rows = setup.world, len(self.rows)
         # Clocks that differ are waited for along a course: only plans have to keep farther apart for that.
         distance = world.separation + variant.margin * world.radius
-        self.settler = Settler(world, distance, variant.attempts, variant.repairs)
+        self.maps = LateMaps(
+            world, setup.spec, lambda each: Settler(each, distance, variant.attempts, variant.repairs)
+        )
+        # Around late boxes courses are searched for without proposals: those know the map as it was.
+        self.settler = self.maps.settler(())
         self.settler.tube_m = variant.tube * world.radius
+        # Late boxes, by (lane, course): named for it or before, and those that it goes around; and of the next one, by
+        # (row, peer).
+        self.agreed: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+        self.mapped: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+        self.named: dict[tuple[int, int], set[tuple[int, ...]]] = {}
         self.slack = int(np.ceil(variant.clock_skew_s / world.dt))
         # Routes have corners: a limit on acceleration leaves only plans of the prior.
         self.phase = np.full(rows, FREE if np.isfinite(world.a_max) else GATHERING)
@@ -148,6 +160,9 @@ class IntentBlock(NegotiatedBlock):
         bare = message.sections[packet] == 0
         rest = ~bare
         self._absorb(Received(message, packet[rest], lane[rest], place[rest], sender[rest], sent[rest]))
+        told = bare & (message.kind[packet] == BOXES)
+        self._hear_boxes((lane * len(self.ids) + place)[told], packet[told], message)
+        bare &= ~told
         packet, row, sender = packet[bare], (lane * len(self.ids) + place)[bare], sender[bare]
         fine = self.phase[row] != FREE
         self.owes[row[~fine & (message.kind[packet] == AGREE) & (message.digest[packet] != LEFT)]] = True
@@ -161,6 +176,7 @@ class IntentBlock(NegotiatedBlock):
         current = (on - self.number[row]) % NUMBERS == 0
         row, sender, packet = row[current], sender[current], packet[current]
         kind = message.kind[packet]
+        self._hear_names(row[kind == RENEW_BOXES], sender[kind == RENEW_BOXES], packet[kind == RENEW_BOXES], message)
         self._hear_wishes(row[kind != PROGRESS], sender[kind != PROGRESS], packet[kind != PROGRESS], message)
         self._hear_progress(row[kind != AGREE], sender[kind != AGREE], packet[kind != AGREE], message)
 
@@ -171,16 +187,31 @@ class IntentBlock(NegotiatedBlock):
         np.maximum.at(self.digests, (row, sender), message.digest[packet])
         self._call(np.unique(row[self.phase[row] == UNDER_WAY]))
 
+    def _hear_names(self, row: Ints, sender: Ints, packet: Ints, message: Message) -> None:
+        """Boxes in wishes: whoever hears of them stops before them, too."""
+        for each, peer, at in zip(row.tolist(), sender.tolist(), packet.tolist(), strict=True):
+            codes = message.boxes[at, : message.box_count[at]].astype(np.int64)
+            self.named[each, peer] = set(map(tuple, codes.tolist()))
+        self._hear_boxes(row, packet, message)
+
     def _hear_progress(self, row: Ints, sender: Ints, packet: Ints, message: Message) -> None:
         self.under_way[row, sender] = True
         steps, done = message.steps[packet].astype(np.int64), message.done[packet].astype(np.int64)
         for progress, here, place in self._on_courses(row):
+            old = steps[here] <= progress.known[place, sender[here]]
             progress.hear(place, sender[here], steps[here], done[here])
+            # Who repeats what is known does not know how far its hearers have come: they say so, or it never ends.
+            told = row[here[old]]
+            further = self.reported[told] < progress.steps[place[old]]
+            self.news[told[further | (self.clock - self.last_sent[told] >= REMINDED)]] = True
 
     def listen(self, inbox: Deliveries, clock: int) -> None:
         """As in `NegotiatedBlock`, and whatever brings the course on."""
         super().listen(inbox, clock)
         running = self.taking_part
+        if self.boxes and self.variant.tells_boxes:
+            idle = running & (self.phase == UNDER_WAY) & ~self.restless & (clock % self.setup.rounds == 0)
+            self.restless |= self._barred(np.flatnonzero(idle))
         calling = running & self.restless & (self.phase == UNDER_WAY) & (self.now - self.since >= self.renewal)
         self._call(np.flatnonzero(calling))
         gathering = running & (self.phase == GATHERING)
@@ -204,38 +235,64 @@ class IntentBlock(NegotiatedBlock):
             ready = np.maximum(done, self.now)
             self.wishes[row, self.id[row]] = self.setup.spec.lattice(self.goal[row])
             self.cuts[row, self.id[row]] = np.stack([steps, ready, ready - self.now], -1)
+            if self.boxes and self.variant.tells_boxes:
+                for each in row.tolist():
+                    new = sorted(set(self.boxes.of(each)) - self.agreed.get(self._course_of(each), set()))
+                    self.named[each, int(self.id[each])] = set(new[:MAX_BOXES])
             self.phase[row], self.restless[row], self.called[row] = GATHERING, False, self.clock
 
     def _agree(self, row: int) -> None:
         """All wishes are known: work out the course."""
         lane, number = int(self.lane[row]), int(self.number[row]) + 1
-        course = self._course(row)
+        course, boxes = self._course(row)
         if course is None:
             if number == 0:
                 self._leave(np.array([row]))
             return
         self.phase[row] = AGREED
-        self.digests[row, self.id[row]] = digest(course)
+        named = self._named_by_all(row)
+        beside = np.array(sorted(named), np.int64).tobytes()
+        self.digests[row, self.id[row]] = digest(course, beside)
         if (lane, number) not in self.progress:
             self.progress[lane, number] = Progress(course, self.ids, self.slack)
-            self.progress.pop((lane, number - 2), None)
+            self.agreed[lane, number], self.mapped[lane, number] = named, set(boxes)
+            for old in (self.progress, self.agreed, self.mapped):
+                old.pop((lane, number - 2), None)
         self.counters.proposals[lane] += 1
         self.counters.grants_asked[lane] += self.agents - 1
 
-    def _course(self, row: int) -> Course | None:
-        """The next course, as one row sees it; None if there is none, and nobody has moved yet."""
+    def _course_of(self, row: int) -> tuple[int, int]:
+        """Lane and number of the course that a row is on."""
+        return int(self.lane[row]), int(self.number[row])
+
+    def remap(self, rows: Ints, tick: int) -> None:
+        """See `SituatedBlock.remap`: only those who negotiate look at their own maps."""
+        super().remap(rows[(self.phase[rows] == FREE) & (self.boxes.key[rows] > 0)], tick)
+
+    def _named_by_all(self, row: int) -> set[tuple[int, ...]]:
+        """Late boxes that have been named for the next course or before, as one row sees it."""
+        named = (self.named.get((row, peer), set()) for peer in range(self.agents))
+        return self.agreed.get(self._course_of(row), set()).union(*named)
+
+    def _course(self, row: int) -> tuple[Course | None, tuple[tuple[int, ...], ...]]:
+        """The next course, as one row sees it, and the late boxes that it goes around.
+
+        There is none if none is found, and nobody has moved yet.
+        """
         spec, number = self.setup.spec, int(self.number[row])
         self._prepare()
         goals = spec.point(self.wishes[row])
         key = self.setup.seed, keyed.stream_id("course"), int(self._episode[row]), number + 1
         starts = self.setup.world.starts[self.lane[row]]
         if number < 0:
-            return self.settler.course(starts, goals, key)
+            return self.settler.course(starts, goals, key), ()
         before = self.progress[int(self.lane[row]), number].course
         tick, starts, lead = led_by(before, self.cuts[row])
         # Where no way is found from here, one may be found from where everybody will rest.
-        found = self.settler.course(starts, goals, key, tick, lead)
-        return found or self.settler.halt(starts, tick, lead)
+        boxes = self.maps.around(self._named_by_all(row), starts)
+        settler = self.maps.settler(boxes) if boxes else self.settler
+        found = settler.course(starts, goals, key, tick, lead)
+        return found or settler.halt(starts, tick, lead), boxes
 
     def _prepare(self) -> None:
         """Once the core is there: let courses keep to proposals, where they are wanted."""
@@ -249,6 +306,8 @@ class IntentBlock(NegotiatedBlock):
 
     def _leave(self, rows: Ints) -> None:
         self.phase[rows] = FREE
+        if self.boxes:
+            self.remap(rows, self.now + 1)
         self.digests[rows, self.id[rows]] = LEFT
         self.owes[rows] = True
 
@@ -264,6 +323,8 @@ class IntentBlock(NegotiatedBlock):
             led_elsewhere[here] |= (spec.lattice(end) != self.wishes[rows[here], self.id[rows[here]]]).any(-1)
             self.reported[rows[here]] = progress.steps[place]
         self.restless[rows] = led_elsewhere
+        for row, peer in [which for which in self.named if which[0] in set(rows.tolist())]:
+            del self.named[row, peer]
         self.wishes[rows], self.cuts[rows], self.digests[rows], self.under_way[rows] = -1, 0, 0, False
         self.news[rows] = True
         np.add.at(self.counters.commits, self.lane[rows], 1)
@@ -276,10 +337,40 @@ class IntentBlock(NegotiatedBlock):
             may = np.zeros(len(self.ids), bool)
             may[place] = True
             before = progress.steps.copy()
-            moved = progress.extend(self.now, may, self.variant.ahead_ticks)
+            most = self._free_steps(progress, rows[here], place) if self.boxes else None
+            moved = progress.extend(self.now, may, self.variant.ahead_ticks, most)
             for k in np.flatnonzero(moved).tolist():
                 row = int(rows[here[0]]) // len(self.ids) * len(self.ids) + k
                 self._lay(row, progress, k, int(before[k]))
+
+    def _free_steps(self, progress: Progress, row: Ints, place: Ints) -> Ints:
+        """Steps of each place of the block [row] that lead through no late box that rows know of: int64."""
+        most = np.full(len(self.ids), progress.course.steps)
+        for each, at in zip(row.tolist(), place.tolist(), strict=True):
+            new = self._not_mapped(each)
+            if new:
+                done = int(progress.steps[at])
+                through = self.maps.through(progress.course, new)[done:, self.id[each]]
+                most[at] = done + (int(through.argmax()) if through.any() else len(through))
+        return most
+
+    def _not_mapped(self, row: int) -> list[tuple[int, ...]]:
+        """Late boxes that a row knows of, and that its course does not go around."""
+        around = self.mapped.get(self._course_of(row), set())
+        return [box for box in self.boxes.of(row) if box not in around]
+
+    def _barred(self, rows: Ints) -> Flags:
+        """bool [row]: who of ``rows`` knows of a box on a way that somebody still has to go, as far as it knows."""
+        barred = np.zeros(len(self.rows), bool)
+        for progress, here, place in self._on_courses(rows):
+            for row, at in zip(rows[here].tolist(), place.tolist(), strict=True):
+                new = self._not_mapped(row)
+                if new:
+                    known = progress.known[at].astype(np.int64)
+                    known[self.id[row]] = progress.steps[at]
+                    through = self.maps.through(progress.course, new)
+                    barred[row] = (through & (np.arange(len(through))[:, None] >= known)).any()
+        return barred
 
     def _lay(self, row: int, progress: Progress, place: int, first: int) -> None:
         """Write steps from ``first`` on into the track; before each of them the row rests."""
@@ -374,9 +465,13 @@ class IntentBlock(NegotiatedBlock):
         if not len(rows):
             return said
         self.last_sent[rows] = clock
-        message = Message.blank(len(rows), self.setup.spec)
+        named = [self.named.get((int(row), int(self.id[row])), set()) if wish[row] else set() for row in rows]
+        message = Message.blank(len(rows), self.setup.spec, boxes=max(map(len, named)))
         message.id[:], message.clock[:] = self.id[rows], clock & 0xFF
         message.kind[:] = np.where(wish[rows], np.where(self.number[rows] < 0, AGREE, RENEW), PROGRESS)
+        for n in np.flatnonzero([len(boxes) > 0 for boxes in named]).tolist():
+            message.kind[n], message.box_count[n] = RENEW_BOXES, len(named[n])
+            message.boxes[n, : len(named[n])] = sorted(named[n])
         message.course[:] = (self.number[rows] + wish[rows]) % NUMBERS
         mine = np.flatnonzero(wish[rows])
         row = rows[mine]
@@ -433,5 +528,5 @@ def led_by(before: Course, cuts: Ints) -> tuple[int, Floats, Lead]:
 
 
 def _of_use(message: Message) -> Flags:
-    return (message.sections != 0) | np.isin(message.kind, (AGREE, PROGRESS, RENEW))
+    return (message.sections != 0) | np.isin(message.kind, (AGREE, PROGRESS, RENEW, RENEW_BOXES, BOXES))
 
