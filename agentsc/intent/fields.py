@@ -22,6 +22,12 @@ wishes; the same, with how far it goes along the course before; and how far alon
 packet is the market's: its sender's whole table, two counts of 8 bits, then 24 bits for each site that somebody has won
 (site, winner, bid), and 24 for each agent that the sender has word of (agent, whether from itself, number of its newest
 packet).
+
+RALLY, PACE and RESUME are for fleets that go on without somebody (`agentsc.protocol.rally`): PACE and RESUME are a
+PROGRESS and a RENEW with the rally that their course goes back to. A RALLY is its sender's word in one: what it wants,
+where it rests from when on, the newest course that it has agreed to, and how far it went along that; then 24 bits for
+each agent that is left out (agent, steps that it is known to have made), and 40 for each corner of where those may be
+(agent, place).
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION = 1, 2, 3, 4, 5, 6, 7
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION, RALLY, PACE, RESUME = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
@@ -84,6 +90,23 @@ AGREE_FIELDS = (
 PROGRESS_FIELDS = (Field("course", 16), Field("steps", 12), Field("done", 16))
 RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
 AUCTION_FIELDS = (Field("award_count", 8), Field("word_count", 8))
+ROOT = Field("root", 24)
+"""The rally that a course goes back to."""
+RALLY_FIELDS = (
+    ROOT,
+    Field("position_x", LATTICE_BITS),
+    Field("position_y", LATTICE_BITS),
+    Field("rest_x", LATTICE_BITS),
+    Field("rest_y", LATTICE_BITS),
+    Field("done", 16),
+    Field("before", 24),
+    Field("course", 16),
+    Field("steps", 15),
+    Field("forgetful", 1),
+    Field("digest", 24),
+    Field("out_count", 8),
+    Field("corner_count", 8),
+)
 KIND_FIELDS = {
     STATE: STATE_FIELDS,
     TRAJECTORY: TRAJECTORY_FIELDS,
@@ -92,6 +115,9 @@ KIND_FIELDS = {
     PROGRESS: PROGRESS_FIELDS,
     RENEW: RENEW_FIELDS,
     AUCTION: AUCTION_FIELDS,
+    RALLY: RALLY_FIELDS,
+    PACE: (*PROGRESS_FIELDS, ROOT),
+    RESUME: (*RENEW_FIELDS, ROOT),
 }
 """What follows the kind of a packet with an empty mask."""
 AWARD_BITS = (8, 8, 8)
@@ -99,6 +125,15 @@ AWARD_BITS = (8, 8, 8)
 WORD_BITS = (8, 1, 15)
 """Agent, whether it was heard itself, number of its newest packet."""
 RECORD_BITS = 24
+OUT_BITS = (8, 0, 16)
+"""Agent, nothing, steps that it is known to have made."""
+CORNER_BITS = (8, 16, 16)
+"""Agent, and a place where it may be, in lattice points."""
+RECORDS = {
+    AUCTION: (("awards", AWARD_BITS), ("words", WORD_BITS)),
+    RALLY: (("outs", OUT_BITS), ("corners", CORNER_BITS)),
+}
+"""Packets that end with two counts and so many records: names of their arrays, and widths of three columns."""
 
 MAX_AGENTS = 1 << 8
 MAX_ROUNDS = 1 << 16
@@ -106,7 +141,7 @@ MAX_ROUNDS = 1 << 16
 MAX_GRANTS = (1 << COUNT_BITS) - 1
 MAX_WAYPOINTS = (1 << 8) - 1
 MAX_RECORDS = (1 << 8) - 1
-"""Of either sort in an AUCTION packet."""
+"""Of either sort in a packet with records."""
 DONE = 255
 """A bid that nobody can raise: the site needs no one any more."""
 MAX_BID = DONE - 1
