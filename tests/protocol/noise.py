@@ -64,9 +64,9 @@ LAYOUTS = {
 VERDICTS = 2
 AWARDS, WORDS = 2, 3
 OUTS, CORNERS = 2, 3
-OF_PROTOCOL = {"token": "negotiated", "verdicts": "negotiated", "proposal": "negotiated", "state": "orca"} | dict.fromkeys(
-    ("agree", "progress", "renew", "rally", "pace", "resume"), "intent"
-) | {"auction": "market"}
+OF_PROTOCOL = {"state": "orca", "auction": "market"}
+OF_PROTOCOL |= dict.fromkeys(("token", "verdicts", "proposal"), "negotiated")
+OF_PROTOCOL |= dict.fromkeys(("agree", "progress", "renew"), "intent")
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
 
