@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from agentsc.actors.fleet import join_packets
 from agentsc.protocol import (
-    Block, Counters, Deliveries, Packets, SampleReply, SampleRequest, Setup, Trace, Variant,
+    Block,
+    Counters,
+    Deliveries,
+    Packets,
+    SampleReply,
+    SampleRequest,
+    Setup,
+    Trace,
+    Variant,
 )  # fmt: skip
 from envs.world import World
 from policies import rows

@@ -17,11 +17,7 @@ from numpy.typing import NDArray
 
 from agentsc.intent.crc import crc
 from agentsc.intent.fields import (
-    AUCTION,
-    AWARD_BITS,
     BASE,
-    BOX_BITS,
-    BOX_KINDS,
     COUNT_BITS,
     GRANT_BITS,
     GRANT_SEQ_BITS,
@@ -33,14 +29,13 @@ from agentsc.intent.fields import (
     LATTICE_BITS,
     MAX_GRANTS,
     PLAN,
-    RECORD_BITS,
+    RECORDS,
     STATE,
     STATUS,
     STATUS_FIELDS,
     T0_BITS,
     TRAJECTORY_FIELDS,
     WAYPOINT_KINDS,
-    WORD_BITS,
 )
 from agentsc.intent.plan import Hint, PlanSpec
 
@@ -51,8 +46,8 @@ Rows = NDArray[np.integer] | NDArray[np.bool_] | slice
 BASE_BITS = sum(bits for _, bits in BASE)
 _WAYPOINTS_AT = (BASE_BITS + KIND_BITS + sum(bits for _, bits in TRAJECTORY_FIELDS)) // 8
 """Way-points start on a whole byte."""
-_COUNTS_AT = (BASE_BITS + KIND_BITS) // 8
-"""So do the two counts of an AUCTION, and what they count."""
+_RECORDS_AT = {kind: (BASE_BITS + KIND_BITS + sum(bits for _, bits in KIND_FIELDS[kind])) // 8 for kind in RECORDS}
+"""So do the records of a packet, by its kind; a byte for each sort says before them how many there are."""
 
 
 @dataclass
@@ -72,8 +67,12 @@ class Message:
         position, velocity: int32 [K, 2], codes of a STATE (velocity is signed); the position is the goal in an AGREE
             or a RENEW.
         course, digest: int32 [K], which course an AGREE, a RENEW or a PROGRESS speaks of, and what the first two make
-            of it.
+            of it; the newest one agreed to, and what the rally comes to, in a RALLY.
         steps, done: int32 [K], of a PROGRESS or a RENEW: steps committed to, and the tick at which they are made.
+        root: int32 [K], the rally that a RALLY is about, or that a course goes back to; 0 for none.
+        rest: int32 [K, 2], of a RALLY: where the sender rests from ``done`` on. before: the root of ``course``.
+        forgetful: 1 if it has been restarted. out_count, corner_count: int32 [K]; outs: int32 [K, O, 3], agents left
+            out, 0, and steps they are known to have made; corners: int32 [K, C, 3], agent and place.
         lag: int32 [K], of a RENEW: ticks from when it was first said until ``done``.
         waypoint_t0, waypoint_count: int32 [K]; waypoints: float32 [K, N, 2], metres, of a TRAJECTORY
             or an OPTIMISED.
@@ -111,6 +110,10 @@ class Message:
     steps: Ints
     done: Ints
     lag: Ints
+    root: Ints
+    rest: Ints
+    before: Ints
+    forgetful: Ints
     waypoint_t0: Ints
     waypoint_count: Ints
     waypoints: NDArray[np.float32]
@@ -118,24 +121,28 @@ class Message:
     word_count: Ints
     awards: Ints
     words: Ints
+    out_count: Ints
+    corner_count: Ints
+    outs: Ints
+    corners: Ints
     box_count: Ints
     boxes: Ints
 
     @classmethod
     def blank(
         cls, count: int, spec: PlanSpec, grants: int = 0, waypoints: int = 0, awards: int = 0, words: int = 0,
-        boxes: int = 0,
+        outs: int = 0, corners: int = 0, boxes: int = 0,
     ) -> Message:  # fmt: skip
-        """``count`` packets of zeros with room for so many grants, way-points, awards, words and boxes each."""
-        wide = {"plan": spec.columns, "position": 2, "velocity": 2}
+        """``count`` packets of zeros with room for so many grants, way-points, and records of each sort."""
+        wide = {"plan": spec.columns, "position": 2, "velocity": 2, "rest": 2}
         wide |= dict.fromkeys(("grant_peer", "grant_seq", "grant_verdict"), grants)
         arrays: dict[str, NDArray] = {}
         for field in fields(cls):
             shape = (count, wide[field.name]) if field.name in wide else (count,)
             arrays[field.name] = np.zeros(shape, np.uint8 if field.name in ("sections", "kind") else np.int32)
         arrays["waypoints"] = np.zeros((count, waypoints, 2), np.float32)
-        arrays["awards"] = np.zeros((count, awards, 3), np.int32)
-        arrays["words"] = np.zeros((count, words, 3), np.int32)
+        for name, most in (("awards", awards), ("words", words), ("outs", outs), ("corners", corners)):
+            arrays[name] = np.zeros((count, most, 3), np.int32)
         arrays["boxes"] = np.zeros((count, boxes, 4), np.int32)
         return cls(**arrays)
 
@@ -209,14 +216,17 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
     # Widths first, so that the result has room for the longest packet that may be good.
     groups = [g for g in _groups(np.where(ok, sections, 0), np.where(ok, kind, 0)) if _legal(g[0], g[1])]
     found: list[tuple[Rows, int, int, Bytes, Ints | None]] = []
-    room = {"grants": 0, "waypoints": 0, "awards": 0, "words": 0, "boxes": 0}
+    room = dict.fromkeys(("grants", "waypoints", "awards", "words", "outs", "corners", "boxes"), 0)
     for mask, kind_, index in groups:
         rows = np.arange(count)[index]
         rows = rows[ok[rows]]
         width = _crc_width(mask)
         part = clean[rows]
         entries = _entries(part, mask, kind_, spec)
-        payload = _fixed_bits(mask, kind_, spec) + entries * _entry_bits(mask, kind_)
+        payload = _fixed_bits(mask, kind_, spec) + entries * (GRANT_BITS if mask else 64)
+        counts = _record_counts(part, mask, kind_)
+        for name, widths in RECORDS[kind_] if counts else ():
+            payload = payload + sum(widths) * counts[name]
         shapes = _shapes(part, payload, mask, spec)
         if shapes is not None:
             payload = payload + shapes[1]
@@ -225,13 +235,8 @@ def decode(data: Bytes, bits: NDArray[np.integer], spec: PlanSpec) -> tuple[Mess
         rows, part, entries = rows[good], part[good], entries[good]
         if len(rows) == 0:
             continue
-        if mask == 0 and kind_ == AUCTION:
-            counts = {"awards": part[:, _COUNTS_AT], "words": part[:, _COUNTS_AT + 1]}
-        elif mask == 0 and kind_ in BOX_KINDS:
-            counts = {"boxes": entries}
-        else:
-            counts = {"grants" if mask else "waypoints": entries}
-        room |= {name: max(room[name], int(count.max())) for name, count in counts.items()}
+        sizes = {name: count[good] for name, count in counts.items()} or {"grants" if mask else "waypoints": entries}
+        room |= {name: max(room[name], int(size.max())) for name, size in sizes.items()}
         plan = None if shapes is None else shapes[0][good]
         found.append((slice(None) if len(rows) == count else rows, mask, kind_, part, plan))
     message = Message.blank(count, spec, **room)
@@ -309,21 +314,24 @@ def _shapes(part: Bytes, at: NDArray[np.int64], mask: int, spec: PlanSpec) -> tu
     return spec.read_shapes(part, at, start, hint)
 
 
-def _entry_bits(mask: int, kind: int) -> int:
-    """Width of what a packet of this layout repeats."""
-    if mask:
-        return GRANT_BITS
-    return RECORD_BITS if kind == AUCTION else BOX_BITS if kind in BOX_KINDS else 64
+def _record_counts(part: Bytes, mask: int, kind: int) -> dict[str, NDArray[np.int64]]:
+    """How many records of each sort packets of a layout claim to hold; empty where it has none.
+
+    The checksum follows: a packet too short for the counts is shorter than its contents say.
+    """
+    if mask or kind not in RECORDS:
+        return {}
+    at = _RECORDS_AT[kind] - len(RECORDS[kind])
+    if part.shape[1] < _RECORDS_AT[kind]:
+        return {name: np.zeros(len(part), np.int64) for name, _ in RECORDS[kind]}
+    return {name: part[:, at + n].astype(np.int64) for n, (name, _) in enumerate(RECORDS[kind])}
 
 
 def _entries(part: Bytes, mask: int, kind: int, spec: PlanSpec) -> NDArray[np.int64]:
-    """Number of grants, way-points, records or boxes that each packet claims to hold."""
-    if mask == 0 and kind == AUCTION:
-        # Two bytes and the checksum that follows: a packet too short for them is shorter than its contents say.
-        return part[:, _COUNTS_AT].astype(np.int64) + part[:, _COUNTS_AT + 1]
-    if not mask & GRANTS and not (mask == 0 and kind in (*WAYPOINT_KINDS, *BOX_KINDS)):
+    """Number of grants or way-points that each packet claims to hold."""
+    width = COUNT_BITS if mask & GRANTS else 8
+    if not mask & GRANTS and not (mask == 0 and kind in WAYPOINT_KINDS):
         return np.zeros(len(part), np.int64)
-    width = COUNT_BITS if mask & GRANTS else KIND_FIELDS[kind][-1].bits
     at = _fixed_bits(mask, kind, spec) - width
     if at // 8 + 1 >= part.shape[1]:
         return np.zeros(len(part), np.int64)  # too short to hold it; the length check refuses it
@@ -382,34 +390,12 @@ def _encode_group(part: Message, mask: int, kind: int, spec: PlanSpec) -> tuple[
         raw = np.ascontiguousarray(points, ">f4").view(np.uint8).reshape(len(part), 8 * most)
         data = np.concatenate([data[:, :_WAYPOINTS_AT], raw], axis=1)
         payload += 64 * part.waypoint_count
-    if mask == 0 and kind == AUCTION:
-        records = _records(part)
-        raw = np.ascontiguousarray(records, ">u4").view(np.uint8).reshape(len(part), -1, 4)[:, :, 1:]
-        data = np.concatenate([data[:, : _COUNTS_AT + 2], raw.reshape(len(part), -1)], axis=1)
-        payload += RECORD_BITS * (part.award_count + part.word_count)
-    if mask == 0 and kind in BOX_KINDS:
-        raw = _box_bytes(part, kind)
-        data = np.concatenate([data[:, : _boxes_at(kind)], raw.reshape(len(part), -1)], axis=1)
-        payload += BOX_BITS * part.box_count
+    if mask == 0 and kind in RECORDS:
+        raw = _records(part, kind)
+        data = np.concatenate([data[:, : _RECORDS_AT[kind]], raw], axis=1)
+        for name, columns in RECORDS[kind]:
+            payload += sum(columns) * _count_of(part, name)
     return data, payload
-
-
-def _boxes_at(kind: int) -> int:
-    """Boxes start on this byte."""
-    return (BASE_BITS + KIND_BITS + sum(bits for _, bits in KIND_FIELDS[kind])) // 8
-
-
-def _box_bytes(part: Message, kind: int) -> Bytes:
-    """Boxes as six bytes each [K, most, 6], zeros where there are none."""
-    most = int(part.box_count.max())
-    if most > part.boxes.shape[1]:
-        raise ValueError(f"box_count must be at most {part.boxes.shape[1]}, got {most}")
-    boxes = np.where((np.arange(most) < part.box_count[:, None])[..., None], part.boxes[:, :most], 0)
-    if ((boxes < 0) | (boxes >= np.array([1 << 16, 1 << 16, 1 << 8, 1 << 8]))).any():
-        raise ValueError("boxes must fit (16, 16, 8, 8) bits")
-    high = boxes[..., :2] >> 8
-    columns = [high[..., 0], boxes[..., 0], high[..., 1], *np.moveaxis(boxes[..., 1:], -1, 0)]
-    return (np.stack(columns, -1) & 0xFF).astype(np.uint8)
 
 
 def _column(part: Message, name: str) -> NDArray[np.integer]:
@@ -420,30 +406,43 @@ def _column(part: Message, name: str) -> NDArray[np.integer]:
         return part.clock >> 8
     if name in ("start_x", "start_y"):
         return part.plan[:, int(name == "start_y")]
-    if name in ("position_x", "position_y", "velocity_x", "velocity_y"):
+    if name in _PAIRED:
         return getattr(part, name[:-2])[:, int(name[-1] == "y")]
     column: NDArray[np.integer] = getattr(part, name)
     return column
 
 
-def _records(part: Message) -> NDArray[np.uint32]:
-    """Records of AUCTION packets [K, most], awards first, zeros behind them."""
-    total = part.award_count + part.word_count
-    index = np.arange(int(total.max(initial=0)))
-    found = np.zeros((len(part), len(index)), np.uint32)
-    for name, counts, begin, widths in (
-        ("awards", part.award_count, np.zeros_like(total), AWARD_BITS),
-        ("words", part.word_count, part.award_count, WORD_BITS),
-    ):
+_PAIRED = ("position_x", "position_y", "velocity_x", "velocity_y", "rest_x", "rest_y")
+"""Fields that are columns of one array."""
+
+
+def _count_of(part: Message, name: str) -> Ints:
+    """How many records of a sort each packet holds."""
+    count: Ints = getattr(part, {"boxes": "box_count"}.get(name, name[:-1] + "_count"))
+    return count
+
+
+def _records(part: Message, kind: int) -> Bytes:
+    """Bytes of all records of packets of one kind, uint8 [K, most], zeros behind them."""
+    sizes = [sum(widths) // 8 for _, widths in RECORDS[kind]]
+    counts = [_count_of(part, name).astype(np.int64) for name, _ in RECORDS[kind]]
+    total = sum(size * count for size, count in zip(sizes, counts, strict=True))
+    found = np.zeros((len(part), int(np.max(total, initial=0))), np.uint8)
+    begin = np.zeros(len(part), np.int64)
+    for (name, widths), size, count in zip(RECORDS[kind], sizes, counts, strict=True):
         values = getattr(part, name)
-        if counts.max(initial=0) > values.shape[1]:
-            raise ValueError(f"{name} must be at most {values.shape[1]}, got {counts.max()}")
-        row, entry = np.nonzero(np.arange(values.shape[1]) < counts[:, None])
-        chosen = values[row, entry]
+        if count.max(initial=0) > values.shape[1]:
+            raise ValueError(f"{name} must be at most {values.shape[1]}, got {count.max()}")
+        row, entry = np.nonzero(np.arange(values.shape[1]) < count[:, None])
+        chosen = values[row, entry].astype(np.int64)
         if ((chosen < 0) | (chosen >= (1 << np.array(widths)))).any():
             raise ValueError(f"{name} must fit {widths} bits")
-        first, second, third = chosen.astype(np.uint32).T
-        found[row, begin[row] + entry] = (first << np.uint32(16)) | (second << np.uint32(widths[2])) | third
+        number = np.zeros(len(chosen), np.int64)
+        for column, width in enumerate(widths):
+            number = (number << width) | chosen[:, column]
+        for byte in range(size):
+            found[row, begin[row] + size * entry + byte] = (number >> (8 * (size - 1 - byte))) & 0xFF
+        begin = begin + size * count
     return found
 
 
@@ -474,7 +473,7 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
             block = values[row : row + len(spec.fixed_widths)]
             message.plan[index, 2:] = _signed(block, spec.delta_bits).T
             break
-        elif name in ("position_x", "position_y", "velocity_x", "velocity_y"):
+        elif name in _PAIRED:
             value = _signed(value, widths[row]) if name.startswith("velocity") else value
             getattr(message, name[:-2])[index, int(name[-1] == "y")] = value
         else:
@@ -493,31 +492,24 @@ def _decode_group(message: Message, index: Rows, part: Bytes, mask: int, kind: i
         points = raw.view(">f4").astype(np.float32).reshape(len(part), -1, 2)
         present = np.arange(points.shape[1]) < values[names.index("waypoint_count")][:, None]
         message.waypoints[index, : points.shape[1]] = np.where(present[..., None], points, np.float32(0.0))
-    if mask == 0 and kind == AUCTION:
-        _decode_records(message, np.arange(len(message))[index], part)
-    if mask == 0 and kind in BOX_KINDS:
-        _decode_boxes(message, np.arange(len(message))[index], part, kind)
+    if mask == 0 and kind in RECORDS:
+        _decode_records(message, np.arange(len(message))[index], part, kind)
 
 
-def _decode_records(message: Message, rows: NDArray[np.int64], part: Bytes) -> None:
-    """The awards and words of AUCTION packets; ``part`` holds them whole."""
-    begin = _COUNTS_AT + 2
-    for name, first, widths in (("awards", 0, AWARD_BITS), ("words", message.award_count[rows], WORD_BITS)):
-        values, counts = getattr(message, name), getattr(message, name[:-1] + "_count")[rows]
+def _decode_records(message: Message, rows: NDArray[np.int64], part: Bytes, kind: int) -> None:
+    """The records of packets of one kind; ``part`` holds them whole."""
+    begin = np.full(len(rows), _RECORDS_AT[kind], np.int64)
+    for name, widths in RECORDS[kind]:
+        values, counts = getattr(message, name), _count_of(message, name)[rows].astype(np.int64)
         row, entry = np.nonzero(np.arange(values.shape[1]) < counts[:, None])
-        at = begin + 3 * (np.broadcast_to(first, len(rows))[row] + entry)
-        number = (part[row, at].astype(np.int64) << 16) | (part[row, at + 1].astype(np.int64) << 8) | part[row, at + 2]
-        low = number & ((1 << widths[2]) - 1)
-        values[rows[row], entry] = np.stack([number >> 16, (number & 0xFFFF) >> widths[2], low], -1)
-
-
-def _decode_boxes(message: Message, rows: NDArray[np.int64], part: Bytes, kind: int) -> None:
-    """The boxes of packets that hold some; ``part`` holds them whole."""
-    counts = message.box_count[rows]
-    row, entry = np.nonzero(np.arange(int(counts.max(initial=0))) < counts[:, None])
-    at = _boxes_at(kind) + 6 * entry
-    x0, x1, y0, y1, wide, high = (part[row, at + byte].astype(np.int64) for byte in range(6))
-    message.boxes[rows[row], entry] = np.stack([(x0 << 8) | x1, (y0 << 8) | y1, wide, high], -1)
+        size = sum(widths) // 8
+        number = np.zeros(len(row), np.int64)
+        for byte in range(size):
+            number = (number << 8) | part[row, begin[row] + size * entry + byte]
+        for column, width in reversed(list(enumerate(widths))):
+            values[rows[row], entry, column] = number & ((1 << width) - 1)
+            number >>= width
+        begin = begin + size * counts
 
 
 def _signed(value: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

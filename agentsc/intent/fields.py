@@ -21,8 +21,16 @@ of a course (`agentsc.protocol.joint.order`): where a peer wants to go and what 
 wishes; the same, with how far it goes along the course before; and how far along a course it is. An AUCTION
 packet is the market's: its sender's whole table, two counts of 8 bits, then 24 bits for each site that somebody has won
 (site, winner, bid), and 24 for each agent that the sender has word of (agent, whether from itself, number of its newest
-packet). BOXES tells of boxes that stand in the way, 48 bits each (`agentsc.protocol.boxes`): centre and half sizes;
-RENEW_BOXES is a RENEW that names some, too.
+packet).
+
+RALLY, PACE and RESUME are for fleets that go on without somebody (`agentsc.protocol.rally`): PACE and RESUME are a
+PROGRESS and a RENEW with the rally that their course goes back to. A RALLY is its sender's word in one: what it wants,
+where it rests from when on, the newest course that it has agreed to, and how far it went along that; then 24 bits for
+each agent that is left out (agent, steps that it is known to have made), and 40 for each corner of where those may be
+(agent, place).
+
+BOXES tells of boxes that stand in the way, 48 bits each (`agentsc.protocol.boxes`): centre and half sizes. RENEW_BOXES
+and RESUME_BOXES are a RENEW and a RESUME that name some, too.
 """
 
 from __future__ import annotations
@@ -34,12 +42,11 @@ from numpy.typing import ArrayLike, NDArray
 
 INTENT, STATUS, PLAN, GRANTS = 1, 2, 4, 8
 """Bits of the section mask."""
-STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION, BOXES, RENEW_BOXES = 1, 2, 3, 4, 5, 6, 7, 8, 9
+STATE, TRAJECTORY, OPTIMISED, AGREE, PROGRESS, RENEW, AUCTION, RALLY, PACE, RESUME = range(1, 11)
+BOXES, RENEW_BOXES, RESUME_BOXES = range(11, 14)
 """Kinds of packet with an empty mask."""
 WAYPOINT_KINDS = (TRAJECTORY, OPTIMISED)
 """Kinds that hold way-points; they have the same layout."""
-BOX_KINDS = (BOXES, RENEW_BOXES)
-"""Kinds that hold boxes, behind whole bytes."""
 
 
 class Field(NamedTuple):
@@ -86,9 +93,27 @@ AGREE_FIELDS = (
 )
 PROGRESS_FIELDS = (Field("course", 16), Field("steps", 12), Field("done", 16))
 RENEW_FIELDS = (*AGREE_FIELDS, Field("steps", 12), Field("done", 16), Field("lag", 8))
+LAGGED_FIELDS = (*RENEW_FIELDS[:-1], Field("lag", 12))
+"""As those of a RENEW, and whole bytes."""
+BOX_COUNT = Field("box_count", 8)
 AUCTION_FIELDS = (Field("award_count", 8), Field("word_count", 8))
-BOXES_FIELDS = (Field("box_count", 8),)
-RENEW_BOXES_FIELDS = (*RENEW_FIELDS, Field("box_count", 4))
+ROOT = Field("root", 24)
+"""The rally that a course goes back to."""
+RALLY_FIELDS = (
+    ROOT,
+    Field("position_x", LATTICE_BITS),
+    Field("position_y", LATTICE_BITS),
+    Field("rest_x", LATTICE_BITS),
+    Field("rest_y", LATTICE_BITS),
+    Field("done", 16),
+    Field("before", 24),
+    Field("course", 16),
+    Field("steps", 15),
+    Field("forgetful", 1),
+    Field("digest", 24),
+    Field("out_count", 8),
+    Field("corner_count", 8),
+)
 KIND_FIELDS = {
     STATE: STATE_FIELDS,
     TRAJECTORY: TRAJECTORY_FIELDS,
@@ -97,8 +122,12 @@ KIND_FIELDS = {
     PROGRESS: PROGRESS_FIELDS,
     RENEW: RENEW_FIELDS,
     AUCTION: AUCTION_FIELDS,
-    BOXES: BOXES_FIELDS,
-    RENEW_BOXES: RENEW_BOXES_FIELDS,
+    RALLY: RALLY_FIELDS,
+    PACE: (*PROGRESS_FIELDS, ROOT),
+    RESUME: (*RENEW_FIELDS, ROOT),
+    BOXES: (BOX_COUNT,),
+    RENEW_BOXES: (*LAGGED_FIELDS, BOX_COUNT),
+    RESUME_BOXES: (*LAGGED_FIELDS, ROOT, BOX_COUNT),
 }
 """What follows the kind of a packet with an empty mask."""
 AWARD_BITS = (8, 8, 8)
@@ -106,10 +135,20 @@ AWARD_BITS = (8, 8, 8)
 WORD_BITS = (8, 1, 15)
 """Agent, whether it was heard itself, number of its newest packet."""
 RECORD_BITS = 24
-BOX_BITS = 48
-"""Of a box: 16 for each coordinate of its centre, 8 for each half size."""
+OUT_BITS = (8, 0, 16)
+"""Agent, nothing, steps that it is known to have made."""
+CORNER_BITS = (8, 16, 16)
+"""Agent, and a place where it may be, in lattice points."""
+BOX_BITS = (16, 16, 8, 8)
+"""Centre, in lattice points, and half sizes."""
 MAX_BOXES = (1 << 4) - 1
 """In a wish for the next course."""
+RECORDS: dict[int, tuple[tuple[str, tuple[int, ...]], ...]] = {
+    AUCTION: (("awards", AWARD_BITS), ("words", WORD_BITS)),
+    RALLY: (("outs", OUT_BITS), ("corners", CORNER_BITS)),
+    **dict.fromkeys((BOXES, RENEW_BOXES, RESUME_BOXES), (("boxes", BOX_BITS),)),
+}
+"""Packets that end with counts and so many records: names of their arrays, and widths of their columns."""
 
 MAX_AGENTS = 1 << 8
 MAX_ROUNDS = 1 << 16
@@ -117,7 +156,7 @@ MAX_ROUNDS = 1 << 16
 MAX_GRANTS = (1 << COUNT_BITS) - 1
 MAX_WAYPOINTS = (1 << 8) - 1
 MAX_RECORDS = (1 << 8) - 1
-"""Of either sort in an AUCTION packet."""
+"""Of either sort in a packet with records."""
 DONE = 255
 """A bid that nobody can raise: the site needs no one any more."""
 MAX_BID = DONE - 1

@@ -17,9 +17,12 @@ from agentsc.intent.fields import (
     INTENT,
     INTENT_FIELDS,
     KIND_FIELDS,
+    PACE,
     PLAN,
     PROGRESS,
+    RALLY,
     RENEW,
+    RESUME,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -37,7 +40,7 @@ def messages(
 ) -> Message:
     """Random packets of these (mask, kind) with every field anywhere in its range."""
     most, points = 5, 4
-    m = Message.blank(count, spec, most, points, awards=3, words=6)
+    m = Message.blank(count, spec, most, points, awards=3, words=6, outs=2, corners=4)
     m.sections[:], m.kind[:] = np.array(kinds, np.uint8)[rng.integers(0, len(kinds), count)].T
     m.id[:] = rng.integers(0, 256, count)
     status = (m.sections & STATUS) != 0
@@ -55,14 +58,24 @@ def messages(
     m.grant_peer[:] = rng.integers(0, 256, (count, most)) * present
     m.grant_seq[:] = rng.integers(0, 8, (count, most)) * present
     m.grant_verdict[:] = rng.integers(0, 2, (count, most)) * present
-    kinds_of = (np.isin(m.kind, which) & (m.sections == 0) for which in ((STATE,), (AGREE, RENEW), (PROGRESS, RENEW)))
-    state, agree, progress = kinds_of
+    kinds_of = (
+        np.isin(m.kind, which) & (m.sections == 0)
+        for which in (
+            (STATE,), (AGREE, RENEW, RALLY, RESUME), (PROGRESS, RENEW, RALLY, PACE, RESUME), (RALLY, PACE, RESUME),
+            (RALLY,), (RENEW, RESUME),
+        )
+    )  # fmt: skip
+    state, agree, progress, rooted, rally, renew = kinds_of
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
     m.course[:] = rng.integers(0, 1 << 16, count) * (agree | progress)
     m.digest[:] = rng.integers(0, 1 << 24, count) * agree
     m.steps[:], m.done[:] = (rng.integers(0, 1 << bits, count) * progress for bits in (12, 16))
-    m.lag[:] = rng.integers(0, 256, count) * (agree & progress)
+    m.lag[:] = rng.integers(0, 256, count) * renew
+    m.root[:], m.before[:] = (rng.integers(0, 1 << 24, count) * there for there in (rooted, rally))
+    m.rest[:] = rng.integers(0, 1 << 16, (count, 2)) * rally[:, None]
+    m.forgetful[:] = rng.integers(0, 2, count) * rally
+    m.out_count[:], m.corner_count[:] = (rng.integers(0, most + 1, count) * rally for most in (2, 4))
     trajectory = (m.sections == 0) & np.isin(m.kind, WAYPOINT_KINDS)
     m.waypoint_t0[:] = rng.integers(0, 1 << 16, count) * trajectory
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory
@@ -70,7 +83,10 @@ def messages(
     m.waypoints[:] = np.where(there, rng.normal(0, 50, (count, points, 2)), 0.0)
     auction = (m.sections == 0) & (m.kind == AUCTION)
     m.award_count[:], m.word_count[:] = (rng.integers(0, most + 1, count) * auction for most in (3, 6))
-    for records, number, bits in ((m.awards, m.award_count, (8, 8, 8)), (m.words, m.word_count, (8, 1, 15))):
+    for records, number, bits in (
+        (m.awards, m.award_count, (8, 8, 8)), (m.words, m.word_count, (8, 1, 15)),
+        (m.outs, m.out_count, (8, 0, 16)), (m.corners, m.corner_count, (8, 16, 16)),
+    ):  # fmt: skip
         present = np.arange(records.shape[1]) < number[:, None]
         records[:] = rng.integers(0, 1 << np.array(bits), records.shape) * present[..., None]
     return m

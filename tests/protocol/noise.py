@@ -25,10 +25,13 @@ from agentsc.intent.fields import (
     INTENT_FIELDS,
     KIND_FIELDS,
     OPTIMISED,
+    PACE,
     PLAN,
     PROGRESS,
-    RECORD_BITS,
+    RALLY,
+    RECORDS,
     RENEW,
+    RESUME,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -53,15 +56,17 @@ LAYOUTS = {
     "progress": (0, PROGRESS),
     "renew": (0, RENEW),
     "auction": (0, AUCTION),
+    "rally": (0, RALLY),
+    "pace": (0, PACE),
+    "resume": (0, RESUME),
 }
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
 AWARDS, WORDS = 2, 3
-OF_PROTOCOL = (
-    dict.fromkeys(("token", "verdicts", "proposal"), "negotiated")
-    | dict.fromkeys(("agree", "progress", "renew"), "intent")
-    | {"state": "orca", "auction": "market"}
-)
+OUTS, CORNERS = 2, 3
+OF_PROTOCOL = {"state": "orca", "auction": "market"}
+OF_PROTOCOL |= dict.fromkeys(("token", "verdicts", "proposal"), "negotiated")
+OF_PROTOCOL |= dict.fromkeys(("agree", "progress", "renew"), "intent")
 """Layout → who sends it; the rest is of baselines that send trajectories."""
 
 
@@ -72,7 +77,7 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
     """Messages of one layout with every field anywhere in its range; way-points are any 32 bits."""
     mask, kind = LAYOUTS[layout]
     points = spec.horizon_ticks + 1 if kind in WAYPOINT_KINDS else 0
-    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points, AWARDS, WORDS)
+    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points, AWARDS, WORDS, OUTS, CORNERS)
     m.sections[:], m.kind[:] = mask, kind
     m.id[:] = rng.integers(0, agents, count)
     m.clock[:] = rng.integers(0, 1 << (16 if mask & STATUS else 8), count)
@@ -90,18 +95,25 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
         m.grant_count[:] = VERDICTS
         m.grant_peer[:] = rng.integers(0, agents, (count, VERDICTS))
         m.grant_seq[:], m.grant_verdict[:] = (rng.integers(0, top, (count, VERDICTS)) for top in (8, 2))
-    if kind in (STATE, AGREE, RENEW):
+    if kind in (STATE, AGREE, RENEW, RESUME, RALLY):
         m.position[:] = rng.integers(0, 1 << 16, (count, 2))
-    if kind in (AGREE, PROGRESS, RENEW):
+    if kind in (AGREE, PROGRESS, RENEW, RALLY, PACE, RESUME):
         m.course[:] = rng.integers(0, 1 << 16, count)
-    if kind in (AGREE, RENEW):
+    if kind in (AGREE, RENEW, RESUME, RALLY):
         m.digest[:] = rng.integers(0, 1 << 24, count)
-    if kind == RENEW:
+    if kind in (RENEW, RESUME):
         m.lag[:] = rng.integers(0, 256, count)
-    if kind in (PROGRESS, RENEW):
+    if kind in (PROGRESS, RENEW, RALLY, PACE, RESUME):
         m.steps[:], m.done[:] = rng.integers(0, 1 << 12, count), rng.integers(0, 1 << 16, count)
     if kind == STATE:
         m.velocity[:] = rng.integers(-2048, 2048, (count, 2))
+    if kind in (RALLY, PACE, RESUME):
+        m.root[:] = rng.integers(0, 1 << 24, count)
+    if kind == RALLY:
+        m.rest[:], m.before[:] = rng.integers(0, 1 << 16, (count, 2)), rng.integers(0, 1 << 24, count)
+        m.forgetful[:], m.out_count[:], m.corner_count[:] = rng.integers(0, 2, count), OUTS, CORNERS
+        m.outs[:] = rng.integers(0, (agents, 1, 1 << 16), m.outs.shape)
+        m.corners[:] = rng.integers(0, (agents, 1 << 16, 1 << 16), m.corners.shape)
     if kind == AUCTION:
         m.award_count[:], m.word_count[:] = AWARDS, WORDS
         m.awards[:] = rng.integers(0, 256, m.awards.shape)
@@ -196,8 +208,8 @@ def layout_bits(mask: int, kind: int) -> Bits:
         places.append(np.arange(20, 24))
     if mask == 0 and kind in WAYPOINT_KINDS:
         places.append(np.arange(40, 48))
-    if mask == 0 and kind == AUCTION:
-        places.append(np.arange(24, 40))
+    if mask == 0 and kind in RECORDS:
+        places.append(_fixed_bits(mask, kind, _SHAPE) - 16 + np.arange(16))
     if mask & GRANTS:
         places.append(_fixed_bits(mask, 0, _SHAPE) - COUNT_BITS + np.arange(COUNT_BITS))
     return np.concatenate(places)
@@ -255,10 +267,12 @@ def garbage_missed(width: int) -> float:
     sections = [m for m in range(1, 16) if m & STATUS or not m & (PLAN | GRANTS)]
     found = sum(share(m, 0, GRANT_BITS, 1 << COUNT_BITS) if m & GRANTS else share(m, 0, 0, 1) for m in sections)
     bare = sum(share(0, kind, *((64, 256) if kind in WAYPOINT_KINDS else (0, 1))) for kind in KIND_FIELDS)
-    # An auction has two counts of 8 bits: its records are as many as both together.
-    records = np.add.outer(np.arange(256), np.arange(256)) * RECORD_BITS
-    shortest = _fixed_bits(0, AUCTION, _SHAPE) + _crc_width(0)
-    bare += float((shortest + records <= most).mean()) * 2.0 ** -_crc_width(0) - share(0, AUCTION, 0, 1)
+    # A packet with records has two counts of 8 bits.
+    for kind, sorts in RECORDS.items():
+        first, second = (np.arange(256) * sum(widths) for _, widths in sorts)
+        shortest = _fixed_bits(0, kind, _SHAPE) + _crc_width(0)
+        fitting = float((shortest + np.add.outer(first, second) <= most).mean())
+        bare += fitting * 2.0 ** -_crc_width(0) - share(0, kind, 0, 1)
     return (found + bare / 16) / 16 / (most + 1)
 
 

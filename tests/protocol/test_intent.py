@@ -186,8 +186,11 @@ class RandomCourse(RandomChoice, IntentBlock):
     """The real protocol; who has left it draws plans at random."""
 
 
-def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, patience_s: float = 6.0) -> Outcome:
-    """Lanes of the bank's crowd under a schedule; in some, no course is found."""
+def fleet(
+    schedule: Schedule, agents: int, seed: int, weaken: object = None, patience_s: float = 6.0,
+    silence_s: float | None = None,
+) -> Outcome:  # fmt: skip
+    """Lanes of the bank's crowd under a schedule; in some, no course is found. Nobody is left out, unless asked for."""
 
     courses = bank(agents)
     starts = crowd(LANES, agents, 11).starts
@@ -204,7 +207,8 @@ def fleet(schedule: Schedule, agents: int, seed: int, weaken: object = None, pat
 
     return fly(
         schedule, lanes=LANES, agents=agents, ticks=150, seed=11, planner=RandomCourse, prepare=prepare,
-        variant=PROTOCOLS.create("intent", replan_ticks=2, patience_s=patience_s), air_seed=seed,
+        variant=PROTOCOLS.create("intent", replan_ticks=2, patience_s=patience_s, silence_s=silence_s),
+        air_seed=seed,
     )  # fmt: skip
 
 

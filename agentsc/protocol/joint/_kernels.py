@@ -347,3 +347,24 @@ def schedule(agent: Any, piece: Any, ends: Any, distance: Any, slot: Any) -> Non
                 ends[f, 0, 0], ends[f, 0, 1], ends[f, 1, 0], ends[f, 1, 1],
             ) < distance:  # fmt: skip
                 slot[q] = slot[p] + 1
+
+
+@kernel(array("float32", 3), array("int64", 1), array("float32", 3), result("float32", 1))
+def clearance(route: Any, since: Any, lines: Any, least: Any) -> None:
+    """`agentsc.protocol.joint.shadows.clearance`, into ``least`` [1].
+
+    Args:
+        route: [step + 1, agent, 2]. since: [agent]. lines: [line, 2, 2].
+    """
+    least[0] = np.float32(np.inf)
+    for i in range(route.shape[1]):
+        for a in range(since[i], route.shape[0] - 1):
+            rests = route[a, i, 0] == route[a + 1, i, 0] and route[a, i, 1] == route[a + 1, i, 1]
+            if rests and a > since[i]:
+                continue  # at a place that the step before leads to
+            for n in range(lines.shape[0]):
+                gap = _apart(
+                    route[a, i, 0], route[a, i, 1], route[a + 1, i, 0], route[a + 1, i, 1],
+                    lines[n, 0, 0], lines[n, 0, 1], lines[n, 1, 0], lines[n, 1, 1],
+                )  # fmt: skip
+                least[0] = min(least[0], gap)

@@ -43,6 +43,8 @@ class Course:
         need: int16 [agent i, agent j, S]; i makes step a after the first ``need`` steps of j.
         distance: metres; what comes closer has an order.
         tick: of way-point 0. covered: int64 [agent], steps that were committed to before, made by tick + covered.
+        members: bool [agent], who takes part; None for everybody. What routes say of others means nothing.
+        corners: where those may be (`agentsc.protocol.joint.shadows`).
     """
 
     route: Floats
@@ -50,6 +52,8 @@ class Course:
     distance: float
     tick: int
     covered: Ints
+    members: NDArray[np.bool_] | None = None
+    corners: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def steps(self) -> int:
@@ -83,6 +87,24 @@ class Course:
             if ties:
                 return None
         return cls(led(route, lead), need, distance, tick, lead.until)
+
+
+    def of_some(self, chosen: Ints) -> Course:
+        """The same for some agents alone."""
+        need = np.ascontiguousarray(self.need[np.ix_(chosen, chosen)])
+        route = np.ascontiguousarray(self.route[:, chosen])
+        return Course(route, need, self.distance, self.tick, self.covered[chosen])
+
+    def widened(self, chosen: Ints, agents: int, corners: tuple[tuple[int, int, int], ...]) -> Course:
+        """A course of the agents ``chosen`` of a fleet of so many, in the fleet's numbers; the others rest anywhere."""
+        route = np.zeros((len(self.route), agents, 2), np.float32)
+        route[:, chosen] = self.route
+        need, covered = np.zeros((agents, agents, self.steps), np.int16), np.zeros(agents, np.int64)
+        need[np.ix_(chosen, chosen)] = self.need
+        covered[chosen] = self.covered
+        members = np.zeros(agents, bool)
+        members[chosen] = True
+        return Course(route, need, self.distance, self.tick, covered, members, corners)
 
 
 def led(route: Floats, lead: Lead) -> Floats:
@@ -197,6 +219,17 @@ class Progress:
     def word(self, row: Ints) -> tuple[Ints, NDArray[np.int32]]:
         """What rows [n] can tell: steps committed to, and the tick by which they are made."""
         return self.steps[row], self.done[row, self.steps[row]]
+
+    def waits_for(self, row: Ints) -> NDArray[np.bool_]:
+        """Whose word rows [n] wait for at the step that they are at: bool [n, agent]."""
+        course, step = self.course, self.steps[row]
+        next_step = np.minimum(step, course.steps - 1)
+        need = course.need[self.agents[row], :, next_step]
+        return np.asarray((need > self.known[row]) & (step < course.steps)[:, None])
+
+    def made(self, row: int, tick: int) -> Ints:
+        """Steps int64 [agent] that one row knows all agents to have made by a tick."""
+        return np.asarray((self.known_at[row, :, 1:] <= tick).sum(-1), np.int64)
 
     def awaited(self, told: Ints) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Which peers lack word of a row's latest steps, as far as the row knows: three of bool [row, agent].

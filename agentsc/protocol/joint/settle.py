@@ -130,10 +130,10 @@ class Settler:
 
 
 def digest(course: Course, beside: bytes = b"") -> int:
-    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the highest.
+    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the two highest.
 
     Args:
         beside: more that has to be alike.
     """
     whole = hashlib.blake2b(course.route.tobytes() + course.need.tobytes() + beside, digest_size=DIGEST_BYTES)
-    return 1 + int.from_bytes(whole.digest(), "big") % ((1 << 8 * DIGEST_BYTES) - 2)
+    return 1 + int.from_bytes(whole.digest(), "big") % ((1 << 8 * DIGEST_BYTES) - 3)
