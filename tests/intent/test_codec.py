@@ -13,6 +13,8 @@ from agentsc.intent.codec import Message, decode, encode, pack, unpack
 from agentsc.intent.fields import (
     AGREE,
     AUCTION,
+    BOX_KINDS,
+    BOXES,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
@@ -20,6 +22,7 @@ from agentsc.intent.fields import (
     PLAN,
     PROGRESS,
     RENEW,
+    RENEW_BOXES,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -37,7 +40,7 @@ def messages(
 ) -> Message:
     """Random packets of these (mask, kind) with every field anywhere in its range."""
     most, points = 5, 4
-    m = Message.blank(count, spec, most, points, awards=3, words=6)
+    m = Message.blank(count, spec, most, points, awards=3, words=6, boxes=4)
     m.sections[:], m.kind[:] = np.array(kinds, np.uint8)[rng.integers(0, len(kinds), count)].T
     m.id[:] = rng.integers(0, 256, count)
     status = (m.sections & STATUS) != 0
@@ -55,8 +58,9 @@ def messages(
     m.grant_peer[:] = rng.integers(0, 256, (count, most)) * present
     m.grant_seq[:] = rng.integers(0, 8, (count, most)) * present
     m.grant_verdict[:] = rng.integers(0, 2, (count, most)) * present
-    kinds_of = (np.isin(m.kind, which) & (m.sections == 0) for which in ((STATE,), (AGREE, RENEW), (PROGRESS, RENEW)))
-    state, agree, progress = kinds_of
+    renew = (RENEW, RENEW_BOXES)
+    some = ((STATE,), (AGREE, *renew), (PROGRESS, *renew), BOX_KINDS)
+    state, agree, progress, boxes = (np.isin(m.kind, which) & (m.sections == 0) for which in some)
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
     m.course[:] = rng.integers(0, 1 << 16, count) * (agree | progress)
@@ -68,6 +72,9 @@ def messages(
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory
     there = (np.arange(points) < m.waypoint_count[:, None])[..., None]
     m.waypoints[:] = np.where(there, rng.normal(0, 50, (count, points, 2)), 0.0)
+    m.box_count[:] = rng.integers(0, 5, count) * boxes
+    there = (np.arange(4) < m.box_count[:, None])[..., None]
+    m.boxes[:] = rng.integers(0, 1 << np.array([16, 16, 8, 8]), (count, 4, 4)) * there
     auction = (m.sections == 0) & (m.kind == AUCTION)
     m.award_count[:], m.word_count[:] = (rng.integers(0, most + 1, count) * auction for most in (3, 6))
     for records, number, bits in ((m.awards, m.award_count, (8, 8, 8)), (m.words, m.word_count, (8, 1, 15))):
