@@ -14,7 +14,6 @@ from agentsc.intent.fields import (
     AGREE,
     AUCTION,
     BOX_KINDS,
-    BOXES,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
