@@ -13,6 +13,7 @@ from agentsc.intent.codec import Message, decode, encode, pack, unpack
 from agentsc.intent.fields import (
     AGREE,
     AUCTION,
+    BOXES,
     GRANTS,
     INTENT,
     INTENT_FIELDS,
@@ -22,7 +23,9 @@ from agentsc.intent.fields import (
     PROGRESS,
     RALLY,
     RENEW,
+    RENEW_BOXES,
     RESUME,
+    RESUME_BOXES,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -40,7 +43,7 @@ def messages(
 ) -> Message:
     """Random packets of these (mask, kind) with every field anywhere in its range."""
     most, points = 5, 4
-    m = Message.blank(count, spec, most, points, awards=3, words=6, outs=2, corners=4)
+    m = Message.blank(count, spec, most, points, awards=3, words=6, outs=2, corners=4, boxes=4)
     m.sections[:], m.kind[:] = np.array(kinds, np.uint8)[rng.integers(0, len(kinds), count)].T
     m.id[:] = rng.integers(0, 256, count)
     status = (m.sections & STATUS) != 0
@@ -58,14 +61,15 @@ def messages(
     m.grant_peer[:] = rng.integers(0, 256, (count, most)) * present
     m.grant_seq[:] = rng.integers(0, 8, (count, most)) * present
     m.grant_verdict[:] = rng.integers(0, 2, (count, most)) * present
+    renewing, resuming = (RENEW, RENEW_BOXES), (RESUME, RESUME_BOXES)
     kinds_of = (
         np.isin(m.kind, which) & (m.sections == 0)
         for which in (
-            (STATE,), (AGREE, RENEW, RALLY, RESUME), (PROGRESS, RENEW, RALLY, PACE, RESUME), (RALLY, PACE, RESUME),
-            (RALLY,), (RENEW, RESUME),
+            (STATE,), (AGREE, RALLY, *renewing, *resuming), (PROGRESS, RALLY, PACE, *renewing, *resuming),
+            (RALLY, PACE, *resuming), (RALLY,), (*renewing, *resuming), (BOXES, RENEW_BOXES, RESUME_BOXES),
         )
     )  # fmt: skip
-    state, agree, progress, rooted, rally, renew = kinds_of
+    state, agree, progress, rooted, rally, renew, boxes = kinds_of
     m.position[:] = rng.integers(0, 1 << 16, (count, 2)) * (state | agree)[:, None]
     m.velocity[:] = rng.integers(-2048, 2048, (count, 2)) * state[:, None]
     m.course[:] = rng.integers(0, 1 << 16, count) * (agree | progress)
@@ -81,6 +85,9 @@ def messages(
     m.waypoint_count[:] = rng.integers(0, points + 1, count) * trajectory
     there = (np.arange(points) < m.waypoint_count[:, None])[..., None]
     m.waypoints[:] = np.where(there, rng.normal(0, 50, (count, points, 2)), 0.0)
+    m.box_count[:] = rng.integers(0, 5, count) * boxes
+    there = (np.arange(4) < m.box_count[:, None])[..., None]
+    m.boxes[:] = rng.integers(0, 1 << np.array([16, 16, 8, 8]), (count, 4, 4)) * there
     auction = (m.sections == 0) & (m.kind == AUCTION)
     m.award_count[:], m.word_count[:] = (rng.integers(0, most + 1, count) * auction for most in (3, 6))
     for records, number, bits in (

@@ -53,6 +53,10 @@ class TwoBlocks(LocalFleet):
         commands = [b.act(position[:, i], velocity[:, i], proximity[:, i], tick) for b, i in parts]
         return np.concatenate(commands, axis=1)
 
+    def sense(self, boxes: Floats, tick: int) -> None:
+        for block, ids in zip(self.blocks, self.ids, strict=True):
+            block.sense(boxes[:, ids], tick)
+
     def retire(self, active: NDArray[np.bool_]) -> None:
         for block in self.blocks:
             block.active = active
