@@ -6,8 +6,8 @@
 (N0 = 1 and 0.1 per complex symbol) with all decoders, and Rayleigh and OFDM channels with the codec's own decoder.
 Figures are means over images with bootstrap 95 % intervals (FD-task: jackknife).
 
-Writes experiments/results/semantic-channel/: a folder per row with result.json and images.parquet (raw rows), summary.md
-and side-by-side.png. Step sizes and starts of decoders were chosen on other scenes.
+Writes experiments/results/semantic-channel/: a folder per row with result.json and images.parquet (raw rows),
+summary.md and side-by-side.png, and the table in docs/semantic.md. Step sizes and starts of decoders were chosen on other scenes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import agentsc
 from agentsc.semantic import DECODERS
 
 OUT = Path(__file__).parent / "results" / "semantic-channel"
+PAGE = Path(__file__).parents[1] / "docs" / "semantic.md"
 ECHOES = "ofdm:snr_db=10,taps=8,decay=4,subcarriers=64"
 ROWS: list[dict[str, Any]] = [
     *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in (0, 10) for name in DECODERS),
@@ -61,6 +62,10 @@ def main() -> None:
             (folder / "side-by-side.png").unlink()
     shutil.copy(folder_of({"decoder": "variance-aware", "link": "awgn:snr_db=10"}) / "side-by-side.png", OUT)
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results:semantic-channel -->\n")
+    _, _, after = rest.partition("<!-- end -->")
+    table = "\n".join(published())
+    PAGE.write_text(f"{before}<!-- results:semantic-channel -->\n{table}\n<!-- end -->{after}", encoding="utf-8")
 
 
 def summary() -> str:
@@ -86,6 +91,20 @@ def summary() -> str:
         cells = [cell(result["metrics"][name], digits) for name, (_, digits) in COLUMNS.items()]
         lines.append(f"| `{row['decoder']}` | `{link}` | {row.get('cbr', '4/48')} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def published() -> list[str]:
+    """The lines of the table in docs/semantic.md: the first rows, a few figures of each."""
+    names = ("psnr_db", "fd_task", "miou", "residual", "network_calls")
+    lines = [
+        "| decoder | SNR, dB | " + " | ".join(COLUMNS[name][0] for name in names) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for row in ROWS[: 2 * len(list(DECODERS)) + 1]:
+        metrics = json.loads((folder_of(row) / "result.json").read_text())["metrics"]
+        cells = [cell(metrics[name], COLUMNS[name][1]) for name in names]
+        lines.append(f"| `{row['decoder']}` | {row['link'].partition('=')[2]} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def cell(figure: dict[str, Any], digits: int) -> str:
