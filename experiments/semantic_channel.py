@@ -7,7 +7,8 @@
 Figures are means over images with bootstrap 95 % intervals (FD-task: jackknife).
 
 Writes experiments/results/semantic-channel/: a folder per row with result.json and images.parquet (raw rows),
-summary.md and side-by-side.png, and the table in docs/semantic.md. Step sizes and starts of decoders were chosen on other scenes.
+summary.md and side-by-side.png, and the table in docs/semantic.md. Step sizes and starts of decoders were chosen on
+other scenes.
 """
 
 from __future__ import annotations
