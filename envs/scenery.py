@@ -369,7 +369,7 @@ def assemble(
         shapes(AGENT, noses, 0.25 * body, 1.0, 0.0, 1.0, np.inf),
     ]  # fmt: skip
     whole = np.concatenate(parts, axis=1)
-    absent = ~np.isfinite(whole[..., [1, 2, 3, 4, 5, 6, 7]]).all(axis=-1)
+    absent = np.asarray(~np.isfinite(whole[..., [1, 2, 3, 4, 5, 6, 7]]).all(axis=-1))
     order = np.argsort(absent, axis=1, kind="stable")
     whole = np.take_along_axis(np.where(absent[..., None], 0.0, whole), order[..., None], axis=1)
     return Scenes(

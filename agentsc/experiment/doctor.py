@@ -44,6 +44,13 @@ def _weights() -> str:
     return ", ".join(f"{name} ({size:,} parameters)" for name, size in zip(names, sizes, strict=True))
 
 
+def _scenes() -> str:
+    from policies.scene.files import NETWORKS, load
+
+    sizes = {name: sum(weight.numel() for weight in load(name)[0].parameters()) for name in NETWORKS}
+    return ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items())
+
+
 def _maps() -> str:
     from agentsc.catalog import installed
 
@@ -85,6 +92,7 @@ CHECKS: dict[str, tuple[bool, Callable[[], str]]] = {
     "torch": (True, _torch),
     "weights": (True, _weights),
     "maps": (True, _maps),
+    "scenes": (False, _scenes),
     "ray": (False, _ray),
     "film": (False, _film),
     "rerun": (False, _extra("rerun", "rerun-sdk", "rerun", "agentsc record RUN OUT.rrd")),

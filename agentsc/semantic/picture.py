@@ -22,7 +22,9 @@ def side_by_side(source: Source, made: dict[str, NDArray[np.float32]], path: Pat
     from PIL import Image, ImageDraw
 
     columns = {"sent": source.rgb, **made}
-    sheets = [np.uint8(np.round(255.0 * np.clip(_sheet(images, source.grid), 0.0, 1.0))) for images in columns.values()]
+    sheets: list[NDArray[np.uint8]] = [
+        np.round(255.0 * np.clip(_sheet(images, source.grid), 0.0, 1.0)).astype(np.uint8) for images in columns.values()
+    ]
     height, width = int(sheets[0].shape[0]), int(sheets[0].shape[1])
     scale = max(1, round(320 / max(height, width)))
     gap, head = 12, 22

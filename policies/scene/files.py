@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from envs.errors import ConfigError
+from policies.models import device_of
 from policies.networks.jscc import DeepJSCC
 from policies.networks.scene_net import SceneNet
 from policies.networks.unet import UNet
@@ -49,8 +50,9 @@ def load(kind: str, path: Path | str | None = None, device: str = "cpu") -> tupl
     """(network for evaluation, spec, card) of a file; by default the shipped one of that kind.
 
     Raises:
-        ConfigError: the file is missing, of another kind, corrupt, or does not fit its own spec.
+        ConfigError: the file is missing, of another kind, corrupt, or does not fit its own spec; no such device.
     """
+    place = device_of(device)
     file = Path(path) if path is not None else WEIGHTS / f"{kind}.safetensors"
     if not file.is_file():
         raise ConfigError(
@@ -77,7 +79,7 @@ def load(kind: str, path: Path | str | None = None, device: str = "cpu") -> tupl
             f"weights.{kind} must be intact, got {file.name!r}, which cannot be read ({cause}): train it again with "
             f"agentsc train {kind}"
         ) from None
-    return network.to(device).eval().requires_grad_(False), spec, card
+    return network.to(place).eval().requires_grad_(False), spec, card
 
 
 def build(kind: str, spec: dict[str, Any]) -> nn.Module:

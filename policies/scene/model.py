@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from envs.errors import ConfigError
+from policies import rows
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance import Term
 from policies.diffusion.operators import Measurement, Nonlinear, Retained
@@ -18,7 +20,7 @@ from policies.diffusion.process import Process
 from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import Spacing, grid
 from policies.diffusion.solvers import Denoise
-from policies.models import Meter, Model, Precision, autocast, check_keys, check_rows, device_of
+from policies.models import Meter, Model, Precision, Reply, Request, autocast, check_keys, check_rows, device_of
 from policies.requests import Report
 from policies.scene.codec import ImageCodec, estimate, faded
 
@@ -123,7 +125,25 @@ class ImageReply:
     report: Report | None = None
 
 
-class CodecModel(Model[CodecRequest, CodecReply]):
+class _Even(Model[Request, Reply]):
+    """A model whose batches are filled up to multiples of sixteen rows.
+
+    Convolutions compute the last rows of other batches by another kernel, and differ in the last bit.
+    """
+
+    def sample(self, request: Request, meter: Meter) -> Reply:
+        size = len(request.keys)  # type: ignore[attr-defined]
+        if size % self.smallest == 0:
+            return self.serve(request, meter)
+        filled = np.concatenate([np.arange(size), np.zeros(-size % self.smallest, np.intp)])
+        return rows.take(self.serve(rows.take(request, filled), meter), slice(size))
+
+    @abstractmethod
+    def serve(self, request: Request, meter: Meter) -> Reply:
+        """As `sample`."""
+
+
+class CodecModel(_Even[CodecRequest, CodecReply]):
     """An image codec. codec: to be served. device: where it lives."""
 
     def __init__(self, codec: ImageCodec, device: str = "cpu") -> None:
@@ -146,18 +166,18 @@ class CodecModel(Model[CodecRequest, CodecReply]):
     def key(self, request: CodecRequest) -> Hashable:
         return request.what, request.count
 
-    def sample(self, request: CodecRequest, meter: Meter) -> CodecReply:
-        rows, snr_db = _tensor(request.rows, self.device), _tensor(request.snr_db, self.device)
-        with torch.no_grad(), meter.forward(len(rows)):
+    def serve(self, request: CodecRequest, meter: Meter) -> CodecReply:
+        values, snr_db = _tensor(request.rows, self.device), _tensor(request.snr_db, self.device)
+        with torch.no_grad(), meter.forward(len(values)):
             if request.what == "encode":
-                made = self.codec.encode(rows, snr_db, request.count)
+                made = self.codec.encode(values, snr_db, request.count)
             else:
                 assert request.variance is not None
-                made = self.codec.decode(rows, _tensor(request.variance, self.device), snr_db)
+                made = self.codec.decode(values, _tensor(request.variance, self.device), snr_db)
         return CodecReply(made.float().cpu().numpy())
 
 
-class SceneModel(Model[SceneRequest, SceneReply]):
+class SceneModel(_Even[SceneRequest, SceneReply]):
     """A segmenter with features. network: `SceneNet`, in evaluation mode. device: where it lives."""
 
     def __init__(self, network: torch.nn.Module, device: str = "cpu") -> None:
@@ -170,13 +190,13 @@ class SceneModel(Model[SceneRequest, SceneReply]):
     def key(self, request: SceneRequest) -> Hashable:
         return request.x.shape[1:]
 
-    def sample(self, request: SceneRequest, meter: Meter) -> SceneReply:
+    def serve(self, request: SceneRequest, meter: Meter) -> SceneReply:
         with torch.no_grad(), meter.forward(len(request.x)):
             scores, features = self.network(_tensor(request.x, self.device))
         return SceneReply(scores.argmax(1).to(torch.uint8).cpu().numpy(), features.float().cpu().numpy())
 
 
-class ImageModel(Model[ImageRequest, ImageReply]):
+class ImageModel(_Even[ImageRequest, ImageReply]):
     """Images from a diffusion prior, or from its posterior given symbols that crossed a channel.
 
     The measurement is y = g ⊙ E(x) + w with the encoder E of the codec, both sides divided by the noise's standard
@@ -245,7 +265,7 @@ class ImageModel(Model[ImageRequest, ImageReply]):
             request.steps, request.spacing, request.last_ratio,
         )  # fmt: skip
 
-    def sample(self, request: ImageRequest, meter: Meter) -> ImageReply:
+    def serve(self, request: ImageRequest, meter: Meter) -> ImageReply:
         before = meter.calls
 
         def denoise(x: torch.Tensor, t: float) -> torch.Tensor:

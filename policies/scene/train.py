@@ -97,7 +97,7 @@ def train(
     card = {
         "name": name,
         "command": shlex.join(["agentsc", "train", name, "--steps", str(chosen.steps)]),
-        "preset": chosen.model_dump(),
+        "preset": chosen.model_dump(mode="json"),
         "parameters": sum(weight.numel() for weight in state.average.parameters()),
         "plans": state.plans,
         "loss": round(state.loss, 6),
