@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agentsc.actors.fleet import Fleet, join_packets
 from agentsc.hosting.hub import CHUNK, MOST_CHUNKS, Hubs, Pace
 from agentsc.hosting.lanes import Clocks, LaneVariant
+from agentsc.hosting.ledger import Order
 from agentsc.hosting.vehicles import ALONE, LEAVES, Vehicles
 from agentsc.hosting.words import ORDERS, REPORT, REST, kinds, read_orders, read_reports, read_rests
 from agentsc.links.framing import intact
@@ -94,7 +95,8 @@ class HostedFleet:
         margin = getattr(variant, "margin", MARGIN) * world.radius
         distance, tolerance = world.separation + ORDER * margin, LEGS * margin
         minds = make(LaneVariant(variant, architecture.minds), setup)
-        self.hubs = Hubs(architecture, setup, minds, pace(architecture, world, setup.rounds), distance, tolerance)
+        order = Order(distance, tolerance, variant.negotiates)
+        self.hubs = Hubs(architecture, setup, minds, pace(architecture, world, setup.rounds), order)
         round_s = world.dt / setup.rounds
         patience = int(architecture.patience_s / round_s) if isinstance(architecture, Hybrid) else None
         self.vehicles = Vehicles(world, setup.spec, setup.rounds, patience)
@@ -117,11 +119,11 @@ class HostedFleet:
         """See `Fleet.round`."""
         tick, agents = clock // self.setup.rounds, self.setup.world.agents
         if clock >= self._dies:
-            self.hubs.alive[: self.architecture.failing] = False
+            self.hubs.alive[0] = False
         self.vehicles.absent(~self._alive, clock)
         kind = kinds(inbox.payload)[inbox.packet] if len(inbox) else np.zeros(0, np.int64)
         self._hear(inbox, kind, clock, tick)
-        self.vehicles.lose_patience(clock)
+        self.vehicles.lose_patience(clock, self._active)
         if deciding:
             self.hubs.think(tick, self._active)
         may = self._active[:, None] & self._alive

@@ -44,6 +44,18 @@ class Outlook(NamedTuple):
     until: Ints
 
 
+class Order(NamedTuple):
+    """What has to come before what.
+
+    distance: D, metres. tolerance: metres that legs may be off the twins' way. abreast: whether equally numbered steps
+    have an order, too; protocols that do not keep agents apart when all is well need none that is.
+    """
+
+    distance: float
+    tolerance: float
+    abreast: bool
+
+
 class Ledger:
     """Routes, their order, and how far vehicles have committed to them.
 
@@ -55,13 +67,9 @@ class Ledger:
             pairs that came too close even so: no order helps those, see ``docs/architectures.md``.
     """
 
-    def __init__(self, spec: PlanSpec, starts: Floats, distance: float, tolerance: float, stride: float) -> None:
-        """Everybody rests at starts [agent, 2].
-
-        Args:
-            distance: D, metres. tolerance: metres that legs may be off the twins' way. stride: metres of a step at most.
-        """
-        self.spec, self.distance, self.tolerance, self.stride = spec, distance, tolerance, stride
+    def __init__(self, spec: PlanSpec, starts: Floats, order: Order, stride: float) -> None:
+        """Everybody rests at starts [agent, 2]. ``stride``: metres of a step at most."""
+        self.spec, self.order, self.stride = spec, order, stride
         agents = len(starts)
         self.steps = 0
         self._place: Ints = spec.lattice(starts).astype(np.int64)
@@ -87,7 +95,7 @@ class Ledger:
         units = (path.astype(np.float64) - np.array(spec.bounds[:2])) / spec.step
         units = np.clip(units, 0, (1 << 16) - 1)
         legs, count = np.zeros((agents, new, 3), np.int64), np.zeros(agents, np.int64)
-        _kernels.fit(units, self._place, self.tolerance / spec.step, MOST_LEG, legs, count)
+        _kernels.fit(units, self._place, self.order.tolerance / spec.step, MOST_LEG, legs, count)
         first, last = self.steps, self.steps + new
         while last >= len(self._route):
             self._route = np.concatenate([self._route, np.zeros_like(self._route)])
@@ -108,7 +116,9 @@ class Ledger:
         made = np.where(self.done <= now, self._resting(), 0)
         found, counted = np.zeros((_ROOM, 5), np.int64), np.zeros(3, np.int64)
         while True:
-            _kernels.gates(self.route, first, self.distance, self.stride, made, found, counted)
+            _kernels.gates(
+                self.route, first, self.order.distance, self.stride, int(self.order.abreast), made, found, counted
+            )
             if counted[0] <= len(found):
                 break
             found = np.zeros((int(counted[0]), 5), np.int64)

@@ -58,6 +58,7 @@ class Vehicles:
         self._wish = np.zeros(shape, np.int64)
         self._known = np.zeros(shape, bool)
         self._owes = np.zeros(shape, bool)
+        self._tries = np.zeros(shape, np.int64)
         self._last_said = np.full(shape, -REPEAT, np.int64)
         self._last_heard = np.zeros(shape, np.int64)
         lanes, agents = shape
@@ -162,11 +163,11 @@ class Vehicles:
         self.rest[lane, agent] = self.done[lane, agent]
         self.place[lane, agent] = self.spec.lattice(self.track[lane, agent, -1])
 
-    def lose_patience(self, clock: int) -> None:
-        """Who has heard nothing for too long leaves."""
+    def lose_patience(self, clock: int, active: Flags) -> None:
+        """Who has heard nothing for too long leaves, in lanes [lane] that still run."""
         if self.patience is None:
             return
-        lost = (self.phase == FOLLOWS) & (clock - self._last_heard > self.patience)
+        lost = active[:, None] & (self.phase == FOLLOWS) & (clock - self._last_heard > self.patience)
         self._leave(*np.nonzero(lost))
 
     @property
@@ -178,12 +179,15 @@ class Vehicles:
 
     def speak(self, clock: int, may: Flags) -> Packets:
         """Reports and words of rest of those that ``may`` [lane, agent] speak."""
-        waited = clock - self._last_said >= REPEAT
+        # Who is never answered asks ever less often.
+        waited = clock - self._last_said >= REPEAT << np.minimum(self._tries // 4, 5)
         follows = self.phase == FOLLOWS
         report = follows & (self._owes | (~self._known & waited))
         leaving = ~follows & ((self._owes & waited) | ((self.phase == LEAVES) & ~self.complete & waited))
         report, leaving = report & may, leaving & may
         self._last_said[report | leaving] = clock
+        self._tries[report | leaving] += 1
+        self._tries[self._owes] = 0
         self._owes[report | leaving] = False
         lane, agent = np.nonzero(report)
         goal = np.where(self._known[lane, agent, None], -1, self.goal[lane, agent])
