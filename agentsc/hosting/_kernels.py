@@ -122,15 +122,14 @@ def _moves(route: Any, i: Any, a: Any) -> Any:
 
 
 @kernel(
-    array("float32", 3), types.int64, types.float32, types.float32, types.int64, array("int64", 1),
-    result("int64", 2), result("int64", 1),
+    array("float32", 3), types.int64, types.float32, types.float32, array("int64", 1), result("int64", 2),
+    result("int64", 1),
 )  # fmt: skip
-def gates(route: Any, first: Any, distance: Any, stride: Any, abreast: Any, cleared: Any, found: Any, count: Any) -> None:
+def gates(route: Any, first: Any, distance: Any, stride: Any, cleared: Any, found: Any, count: Any) -> None:
     """What comes before steps from ``first`` on, see `agentsc.hosting.ledger.Ledger`.
 
     Args:
-        route: [S + 1, agent, 2]. stride: no step is longer. abreast: 1 if equally numbered steps have an order.
-        cleared: [agent], steps that have been made.
+        route: [S + 1, agent, 2]. stride: no step is longer. cleared: [agent], steps that have been made.
         found: [n, 5], filled with (agent, step, peer, steps of the peer, 1 if their last one need only have begun).
         count: [3]: rows found, even those for which there was no room; pairs of steps that can only be made at the
             very same time; pairs that come too close even so.
@@ -164,7 +163,7 @@ def gates(route: Any, first: Any, distance: Any, stride: Any, abreast: Any, clea
                     continue
                 if _together(route, i, j, a) < distance:
                     count[2] += 1
-                elif abreast and _moves(route, i, a) and _moves(route, j, a):
+                elif _moves(route, i, a) and _moves(route, j, a):
                     after, before = _behind(route, i, j, a) >= distance, _behind(route, j, i, a) >= distance
                     if not (after or before):
                         count[1] += 1

@@ -30,8 +30,9 @@ Ints = NDArray[np.int64]
 
 MakeFleet = Callable[[LaneVariant, Setup], Fleet]
 """Makes a fleet of blocks, in this process or on Ray."""
-LEGS, ORDER = 0.2, 0.5
-"""Of the margin that protocols keep: what legs may be off on either side, and what the order of steps leaves of it."""
+LEGS, ORDER, REST_OF_MARGIN = 0.2, 0.5, 0.45
+"""Of the margin that protocols keep: what legs may be off on either side, what the order of steps leaves of it, and
+what machines keep that begin where vehicles have come to rest by that order, rounded to lattice points."""
 MARGIN = 0.1
 """Radii, for protocols that have no margin."""
 
@@ -95,7 +96,7 @@ class HostedFleet:
         margin = getattr(variant, "margin", MARGIN) * world.radius
         distance, tolerance = world.separation + ORDER * margin, LEGS * margin
         minds = make(LaneVariant(variant, architecture.minds), setup)
-        order = Order(distance, tolerance, variant.negotiates)
+        order = Order(distance, tolerance, by_clock=not variant.negotiates)
         self.hubs = Hubs(architecture, setup, minds, pace(architecture, world, setup.rounds), order)
         round_s = world.dt / setup.rounds
         patience = int(architecture.patience_s / round_s) if isinstance(architecture, Hybrid) else None
@@ -213,7 +214,7 @@ class HostedFleet:
     def _begin(self, lanes: Flags, rest: Ints) -> None:
         if self._alone is None:
             setup = replace(self.setup, prior=self._edge[0]) if self._edge else self.setup
-            self._alone = self._make(LaneVariant(self.variant), setup)
+            self._alone = self._make(LaneVariant(_nearer(self.variant)), setup)
         self._origin[lanes] = rest[lanes]
         places = self.setup.spec.point(self.vehicles.place)
         self._alone.begin(places, np.asarray(self._goal, np.float32), lanes)
@@ -319,6 +320,13 @@ class HostedFleet:
         for fleet in (self._alone, self.hubs.minds):
             if fleet is not None:
                 fleet.close()
+
+
+def _nearer(variant: Variant) -> Variant:
+    """The same protocol with less margin."""
+    if not hasattr(variant, "margin"):
+        return variant
+    return variant.model_copy(update={"margin": REST_OF_MARGIN * variant.margin})
 
 
 def _bits(packets: Packets, active: Flags) -> Ints:

@@ -28,6 +28,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NEVER = 1 << 30
+NOTICE = 2
+"""Ticks ahead at which steps are decided that are made by the clock."""
 _ROOM = 4096
 
 
@@ -47,13 +49,13 @@ class Outlook(NamedTuple):
 class Order(NamedTuple):
     """What has to come before what.
 
-    distance: D, metres. tolerance: metres that legs may be off the twins' way. abreast: whether equally numbered steps
-    have an order, too; protocols that do not keep agents apart when all is well need none that is.
+    distance: D, metres. tolerance: metres that legs may be off the twins' way. by_clock: vehicles are told when to make
+    steps instead, as early as word of them can have come: for protocols that would not keep apart by waiting either.
     """
 
     distance: float
     tolerance: float
-    abreast: bool
+    by_clock: bool
 
 
 class Ledger:
@@ -80,6 +82,8 @@ class Ledger:
         self.known, self.done = np.zeros(agents, np.int64), np.zeros(agents, np.int64)
         self._legs: list[list[tuple[int, Leg]]] = [[] for _ in range(agents)]
         self._gates = np.zeros((0, 5), np.int64)
+        # By the clock: the tick in which each step begins, behind one for the start.
+        self._due = [-1]
         self.together = self.touching = self.legs = 0
 
     @property
@@ -113,12 +117,13 @@ class Ledger:
                 self._legs[agent].append((at, Leg(steps, x, y)))
         self.legs += int(count.sum())
         self.steps = last
+        if self.order.by_clock:
+            self._due += range(max(self._due[-1] + 1, now + NOTICE), max(self._due[-1] + 1, now + NOTICE) + new)
+            return
         made = np.where(self.done <= now, self._resting(), 0)
         found, counted = np.zeros((_ROOM, 5), np.int64), np.zeros(3, np.int64)
         while True:
-            _kernels.gates(
-                self.route, first, self.order.distance, self.stride, int(self.order.abreast), made, found, counted
-            )
+            _kernels.gates(self.route, first, self.order.distance, self.stride, made, found, counted)
             if counted[0] <= len(found):
                 break
             found = np.zeros((int(counted[0]), 5), np.int64)
@@ -154,6 +159,8 @@ class Ledger:
 
     def outlook(self, now: int) -> Outlook:
         """How far everybody may go, with what vehicles have told by now."""
+        if self.order.by_clock:
+            return self._timetable()
         agents = len(self.known)
         limit = np.full(agents, self.steps)
         gate, until = np.full(agents, NEVER), np.zeros(agents, np.int64)
@@ -178,6 +185,19 @@ class Ledger:
                 limit[agent] = step[k]
         gate[gate >= limit] = NEVER
         return Outlook(limit, gate, until)
+
+    def _timetable(self) -> Outlook:
+        """Up to where each next comes to rest: a single gate says when it sets off."""
+        begin, last = int(self.known.min(initial=self.steps)), self.steps
+        moves = np.diff(self._moves[begin : last + 1], axis=0) > 0
+        due = np.array(self._due[1:], np.int64)
+        jumps = np.diff(due[begin:], prepend=due[begin] if last > begin else 0) != 1
+        jumps[:1] = False
+        number = np.arange(begin, last)[:, None]
+        first = np.where(moves & (number >= self.known), number, last).min(0, initial=last)
+        limit = np.where((number > first) & (~moves | jumps[:, None]), number, last).min(0, initial=last)
+        until = np.append(due, NEVER)[first]
+        return Outlook(np.where(first < last, limit, self.known), np.where(first < last, first, NEVER), until)
 
     def piece(self, agent: int, limit: int) -> tuple[int, int, tuple[Leg, ...]]:
         """The legs that lead an agent from where it is known to be towards ``limit``.

@@ -179,8 +179,9 @@ class Vehicles:
 
     def speak(self, clock: int, may: Flags) -> Packets:
         """Reports and words of rest of those that ``may`` [lane, agent] speak."""
-        # Who is never answered asks ever less often.
-        waited = clock - self._last_said >= REPEAT << np.minimum(self._tries // 4, 5)
+        # Who is never answered asks ever less often; who has left is waited for by all others.
+        most = np.where(self.phase == FOLLOWS, 5, 1)
+        waited = clock - self._last_said >= REPEAT << np.minimum(self._tries // 4, most)
         follows = self.phase == FOLLOWS
         report = follows & (self._owes | (~self._known & waited))
         leaving = ~follows & ((self._owes & waited) | ((self.phase == LEAVES) & ~self.complete & waited))
