@@ -203,7 +203,8 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     counted("packet_error_rate", "lost", "decisions", "no packet had a receiver", more=others)
     counted("age_of_information_s", "age_sum", "age_count", "no agent ever heard of a peer")
     counted("rounds_per_commit", "commit_rounds", "commits", "no plan was committed")
-    found["reaction_s"] = mean(lanes.numbers("reaction_s"), "no agent has a way to go, or the rows are of earlier versions")
+    still = "no agent has a way to go, or the rows are of earlier versions"
+    found["reaction_s"] = mean(lanes.numbers("reaction_s"), still)
     wired = lanes.numbers("backhaul_bits")
     hubs_s = np.where(np.isnan(wired), 0.0, agent_s)
     found["backhaul_bits_per_agent_s"] = ratio(np.nan_to_num(wired), hubs_s, "the architecture has no hubs")

@@ -113,7 +113,7 @@ def _crosses_behind(route: Any, i: Any, j: Any, a: Any) -> Any:
     if abs(area) < _TINY:
         return False  # parallel: the least distance is on an edge, too
     s, t = (wx * vy - wy * vx) / area, (wx * uy - wy * ux) / area
-    return _ZERO <= s and s <= t and t <= _ONE
+    return s >= _ZERO and s <= t and t <= _ONE
 
 
 @helper

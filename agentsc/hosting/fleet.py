@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.actors.fleet import Fleet, join_packets
+from agentsc.hosting.checks import edge_priors
 from agentsc.hosting.hub import CHUNK, MOST_CHUNKS, Hubs, Pace
 from agentsc.hosting.lanes import Clocks, LaneVariant
 from agentsc.hosting.ledger import Order
@@ -20,9 +21,7 @@ from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
 from agentsc.protocol.architectures import Hosted
 from agentsc.protocol.architectures.hybrid import Hybrid
-from envs.errors import ConfigError
 from envs.world import World
-from policies.trajectory.presets import PRIORS
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -35,38 +34,6 @@ LEGS, ORDER, REST_OF_MARGIN = 0.2, 0.5, 0.45
 what machines keep that begin where vehicles have come to rest by that order, rounded to lattice points."""
 MARGIN = 0.1
 """Radii, for protocols that have no margin."""
-
-
-def check(variant: Variant, world: World, prior: str) -> None:
-    """Whether vehicles of this world can be led step by step, by this architecture.
-
-    Raises:
-        ConfigError: vehicles cannot stop between steps; priors of other shapes than the configured one.
-    """
-    architecture = variant.hosting
-    if not isinstance(architecture, Hosted):
-        return
-    if np.isfinite(world.a_max) or world.dynamics != "single":
-        raise ConfigError(
-            f"protocol.architecture must be distributed where vehicles cannot stop at once, got {variant.architecture!r} "
-            f"with dynamics {world.dynamics} and a_max {world.a_max:g} m/s² (a hub lets them go step by step)"
-        )
-    if variant.oracle and variant.radio is None:
-        raise ConfigError(
-            f"protocol.architecture must be left as it is for an oracle without radio, got {variant.architecture!r}"
-        )
-    own = PRIORS.create(prior)
-    for name in (*architecture.minds, *_edge(architecture)):
-        other = PRIORS.create(name)
-        if (other.control_points, other.horizon_ticks) != (own.control_points, own.horizon_ticks):
-            raise ConfigError(
-                f"protocol.architecture must name priors of the shape of prior.name {prior!r} "
-                f"({own.control_points} control points, {own.horizon_ticks} ticks), got {name!r}"
-            )
-
-
-def _edge(architecture: Hosted) -> tuple[str, ...]:
-    return (architecture.edge_prior,) if isinstance(architecture, Hybrid) else ()
 
 
 def pace(architecture: Hosted, world: World, rounds: int) -> Pace:
@@ -101,7 +68,7 @@ class HostedFleet:
         round_s = world.dt / setup.rounds
         patience = int(architecture.patience_s / round_s) if isinstance(architecture, Hybrid) else None
         self.vehicles = Vehicles(world, setup.spec, setup.rounds, patience)
-        self._edge = _edge(architecture)
+        self._edge = edge_priors(architecture)
         failure = architecture.hub_failure_s
         self._dies = np.inf if failure is None else np.ceil(failure / round_s - 1e-9)
         self._active = np.ones(world.lanes, bool)
@@ -152,7 +119,7 @@ class HostedFleet:
         good &= words.sender < agents
         pick = np.flatnonzero(good[part.packet])
         at = part.packet[pick]
-        self.hubs.hear(part.lane[pick].astype(np.int64), type(words)(*(column[at] for column in words)), clock)
+        self.hubs.hear(part.lane[pick].astype(np.int64), words.take(at), clock)
 
         part = inbox.take(np.flatnonzero((kind == ORDERS) & (hub < 0))).compact()
         sound = intact(part.payload, part.payload_bits)
@@ -180,9 +147,9 @@ class HostedFleet:
         good &= rests.sender < agents
         pick = np.flatnonzero(good[part.packet])
         at = part.packet[pick]
-        said = type(rests)(*(column[at] for column in rests))
+        said = rests.take(at)
         other = said.sender != part.receiver[pick]
-        pick, said = pick[other], type(said)(*(column[other] for column in said))
+        pick, said = pick[other], said.take(other)
         self.vehicles.hear_rests(part.lane[pick].astype(np.int64), part.receiver[pick].astype(np.int64), said)
 
     def _note(self, lane: NDArray[np.integer], good: Flags) -> None:

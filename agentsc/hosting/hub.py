@@ -224,16 +224,18 @@ class Hubs:
         """
         tick, agents = clock // self.setup.rounds, self.setup.world.agents
         beat = self.architecture.heartbeat_s / self.setup.world.dt * self.setup.rounds
-        lanes, hubs, told = [], [], []
+        who: list[tuple[int, int]] = []
+        told: list[list[Entry]] = []
         for lane in np.flatnonzero(active & self.alive.all()).tolist():
             due = self._due(lane, clock, tick)
             for hub in range(len(self.places)):
                 entries = self._entries(lane, due[hub], clock) if due is not None else []
                 if entries or clock - self._said_at[lane, hub] >= beat:
                     self._said_at[lane, hub] = clock
-                    lanes.append(lane), hubs.append(hub), told.append(entries)
-        hub = np.array(hubs, np.int64)
-        return orders(np.array(lanes, np.int64), agents + hub, hub, told, clock)
+                    who.append((lane, hub))
+                    told.append(entries)
+        lanes, hubs = np.array(who, np.int64).reshape(-1, 2).T
+        return orders(lanes, agents + hubs, hubs, told, clock)
 
     def _due(self, lane: int, clock: int, tick: int) -> list[list[tuple[int, Outlook]]] | None:
         """Per hub, the vehicles that something is to be told, the most urgent first; None if there are none at all."""

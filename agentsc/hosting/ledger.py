@@ -109,7 +109,7 @@ class Ledger:
             at = first
             for steps, x, y in legs[agent, : count[agent]].tolist():
                 line = along(self._place[agent], np.array([x, y]), steps)
-                self._route[at + 1 : at + steps + 1, agent] = spec.point(line)
+                self._route[at + 1 : at + steps + 1, agent] = metres(spec, line)
                 moves = np.arange(1, steps + 1) if (x, y) != tuple(self._place[agent].tolist()) else np.zeros(steps)
                 self._moves[at + 1 : at + steps + 1, agent] = self._moves[at, agent] + moves
                 self._place[agent] = x, y
@@ -170,7 +170,7 @@ class Ledger:
         open_ = (sure & (when <= now)) | (step < self.known[who])
         if open_.any():
             self._gates = self._gates[~open_]
-            who, step, sure, when = (column[~open_] for column in (who, step, sure, when))
+            who, step, sure, when = who[~open_], step[~open_], sure[~open_], when[~open_]
         np.minimum.at(limit, who[~sure], step[~sure])
         later = np.flatnonzero(sure)
         for k in later[np.lexsort((step[later], who[later]))].tolist():
@@ -232,7 +232,12 @@ class Ledger:
         return x, y
 
 
-def along(begin: Ints, end: Ints, steps: int) -> Doubles:
+def metres(spec: PlanSpec, place: Doubles) -> Floats:
+    """Places [..., 2] in lattice units, between lattice points too, in metres; hubs and vehicles agree on every bit."""
+    return np.asarray(np.array(spec.bounds[:2]) + place * spec.step, np.float32)
+
+
+def along(begin: NDArray[np.number], end: NDArray[np.number], steps: int) -> Doubles:
     """Places [steps, 2] after each of so many equal steps from ``begin`` to ``end``, in lattice units."""
     share = np.arange(1, steps + 1)[:, None] / steps
     return np.asarray(begin + share * (end - begin), np.float64)

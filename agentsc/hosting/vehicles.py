@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.hosting.ledger import along
+from agentsc.hosting.ledger import along, metres
 from agentsc.hosting.words import WISHES, Entry, Rests, reports, rests
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Packets
@@ -134,14 +134,11 @@ class Vehicles:
                         if entry.gate is not None and step >= entry.gate:
                             done = max(done, entry.until)
                         done += 1
-                        track[done:] = self._metres(place)
+                        track[done:] = metres(self.spec, place)
                 step += 1
             here = end
         self.steps[lane, agent], self.done[lane, agent] = entry.limit, done
         self.commits[lane] += 1
-
-    def _metres(self, place: NDArray[np.float64]) -> Floats:
-        return np.asarray(np.array(self.spec.bounds[:2]) + place * self.spec.step, np.float32)
 
     # -- falling back ----------------------------------------------------------------------------
 
