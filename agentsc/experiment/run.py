@@ -327,6 +327,8 @@ def _scene(job: Job, lane: int) -> Scene:
     from agentsc.view.recording import Scene
 
     config = job.config
+    protocol = installed("protocols").create(config.protocol.name, **config.protocol.parameters)
+    hubs = protocol.hosting.places(job.world) if protocol.hosted else None
     meta = {
         "scenario": config.scenario.name,
         "protocol": config.protocol.name,
@@ -334,7 +336,7 @@ def _scene(job: Job, lane: int) -> Scene:
         "seed": config.seed,
         "episode": int(job.world.episodes[lane]),
     }
-    return Scene.of(job.world, lane, config.rounds_per_tick, meta)
+    return Scene.of(job.world, lane, config.rounds_per_tick, meta, hubs)
 
 
 class _Tee:

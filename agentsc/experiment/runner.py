@@ -279,7 +279,6 @@ class _Run:
             rows = self.flown[lane]
             packets = np.concatenate(rows) if rows else np.empty(0, PACKET)
             bits = np.zeros(agents, np.int64)
-            packets = packets[(packets["sender"] < agents) & (packets["receiver"] < agents)]
             for _, p in sent:
                 mine = (p.lane == lane) & (p.sender < agents)
                 np.add.at(bits, p.sender[mine], p.bits[mine])

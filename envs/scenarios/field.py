@@ -29,6 +29,7 @@ class FieldOfAgents(UnitScenario):
 
     name: ClassVar[str] = "field"
 
+    agents: int = Field(16, ge=1, le=1024, description="number of agents")
     density: float = Field(4.0, gt=0.0, le=12.0, description="agents per square metre; 16 of them on 2 m x 2 m at 4")
 
     @property
