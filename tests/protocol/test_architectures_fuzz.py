@@ -144,15 +144,15 @@ def agrees_before_all_rest(fleet: HostedFleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weaken", "architecture"),
+    ("weaken", "architecture", "ticks"),
     [
-        (forgets_the_order, "centralised"),
-        (believes_that_told_is_known, "centralised"),
-        (agrees_before_all_rest, "hybrid:regions=2,patience_s=0.3,hub_failure_s=1.5"),
+        (forgets_the_order, "centralised", 30),
+        (believes_that_told_is_known, "centralised", 30),
+        (agrees_before_all_rest, "hybrid:regions=2,patience_s=0.3,hub_failure_s=1.5", 50),
     ],
 )
-def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(weaken: Any, architecture: str) -> None:
-    worst = [fly_hosted(ROUGH, architecture, seed, ticks=50, prepare=weaken).closest.min() for seed in (3, 4)]
+def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(weaken: Any, architecture: str, ticks: int) -> None:
+    worst = [fly_hosted(ROUGH, architecture, seed, ticks=ticks, prepare=weaken).closest.min() for seed in (4, 3)]
     assert min(worst) < 0.1
 
 
