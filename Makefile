@@ -49,7 +49,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds
+SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds architectures architectures-large
 # What is there already is kept: delete experiments/results/SUITE to compute it anew.
 results: $(VENV)/.dev
 	for suite in $(SUITES); do $(BIN)/agentsc bench $$suite --out experiments/results/$$suite --resume || exit 1; done

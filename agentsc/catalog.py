@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "scenarios": Kind("envs.scenarios", "SCENARIOS", "arenas with starts, goals and limits"),
     "protocols": Kind("agentsc.protocol", "PROTOCOLS", "how agents coordinate, ours and the baselines"),
-    "architectures": Kind("agentsc.protocol.architectures", "ARCHITECTURES", "where machines run that decide for agents"),
+    "architectures": Kind("agentsc.protocol.architectures", "ARCHITECTURES", "where machines run that decide"),
     "links": Kind("agentsc.links", "LINKS", "what the radio does to a packet; compose them with +"),
     "plan-codes": Kind("agentsc.intent.codes", "PLAN_CODES", "how plans cross the air"),
     "priors": Kind("policies.trajectory.presets", "PRIORS", "diffusion priors over trajectories"),

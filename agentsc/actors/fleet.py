@@ -98,7 +98,8 @@ def make_core(
     from policies.trajectory.planning import load_core
 
     torch.set_num_threads(1)
-    return load_core(setup.vehicle, setup.world.obstacles, dict.fromkeys(more) | {setup.prior: weights}, device, **options)
+    names = dict.fromkeys(more) | {setup.prior: weights}
+    return load_core(setup.vehicle, setup.world.obstacles, names, device, **options)
 
 
 class LocalFleet:

@@ -36,7 +36,7 @@ Floats = NDArray[np.float32]
 class CentralSearch(Variant):
     """Oracle bound: one search that sees all starts and goals plans everybody before the start; no radio."""
 
-    architecture: Literal["centralised"] = Field(  # type: ignore[assignment]
+    architecture: Literal["centralised"] = Field(
         "centralised", description="where machines run: one planner for everybody, and no radio"
     )
     attempts: int = Field(100, ge=1, description="orders of agents tried until everybody has a path")
@@ -44,6 +44,11 @@ class CentralSearch(Variant):
 
     def block(self, setup: Setup, ids: Sequence[int]) -> CentralBlock:
         return CentralBlock(self, setup, ids)
+
+    @property
+    def hosted(self) -> bool:
+        """Its planner needs no hub's radio."""
+        return False
 
     @property
     def oracle(self) -> bool:

@@ -84,7 +84,10 @@ def _sides(run: Path | str) -> list[Side]:
 def _cell(path: Path, rows: list[dict[str, Any]]) -> Side:
     first = rows[0]
     columns = {k: v for k, v in identity(first).items() if k not in ("schema", "cell") and v is not None}
-    label = " · ".join(str(value) for name, value in columns.items() if name not in ("seed", "architecture"))
+    # Only where machines run elsewhere than usual does that have to be said.
+    usual = first["protocol"] == "central-search" or columns.get("architecture") == "distributed"
+    silent = ("seed", "architecture") if usual else ("seed",)
+    label = " · ".join(str(value) for name, value in columns.items() if name not in silent)
     scenario = {"name": first["scenario"], "agents": first["agents"]}
     return Side(label, columns | {"scenario": scenario}, rows)
 

@@ -159,6 +159,21 @@ class RunLog:
         return np.asarray((steps * counted).sum(axis=1), np.float64)
 
     @property
+    def reaction_s(self) -> Doubles:
+        """float64 [L]: seconds until those who do not start at their goal first move, on average; nan without any.
+
+        Who never moves counts with the whole duration.
+        """
+        moved = (np.abs(self.positions - self.positions[:, :1]) > RESOLUTION).any(-1)
+        ticks = np.where(moved.any(1), moved.argmax(1) - 1, np.iinfo(np.int64).max)
+        ticks = np.minimum(ticks, self.last_tick[:, None])
+        away = np.linalg.norm(self.goals - self.starts, axis=-1) > self.goal_tolerance
+        count = away.sum(1)
+        found = np.full(self.lanes, np.nan)
+        found[count > 0] = (ticks * away).sum(1)[count > 0] / count[count > 0] * float(self.dt)
+        return found
+
+    @property
     def smoothness(self) -> Doubles:
         """float64 [L]: mean change of displacement from tick to tick, m (MMD's |v_{t+1} − v_t|); nan if too short."""
         found = np.full(self.lanes, np.nan)

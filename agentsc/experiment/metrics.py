@@ -42,10 +42,12 @@ DESCRIPTIONS: dict[str, str] = {
     "adherence": "share of motion that follows the map's pattern",
     "bits_per_agent_s": "offered to the radio, headers included",
     "packets_per_agent_s": "offered to the radio",
+    "backhaul_bits_per_agent_s": "over wires between hubs",
     "silent_fraction": "agent-rounds without a packet",
     "packet_error_rate": "packets and copies × receivers lost",
     "age_of_information_s": "of the newest packet held of a peer",
     "rounds_per_commit": "from proposal to commit",
+    "reaction_s": "until an agent that has a way to go first moves",
     "grant_ratio": "grants given over grants asked",
     "brake_activations": "per lane; should never fire",
     "intent_min_ade_m": "best sample of a belief, on average",
@@ -62,7 +64,8 @@ LOWER_IS_BETTER = frozenset(
     (
         *("collisions_per_agent_hour", "obstacle_contacts_per_agent_hour", "makespan_s", "flowtime_s"),
         *("path_length_ratio", "flowtime_ratio", "smoothness_m", "bits_per_agent_s", "packets_per_agent_s"),
-        *("packet_error_rate", "age_of_information_s", "rounds_per_commit", "brake_activations"),
+        *("packet_error_rate", "age_of_information_s", "rounds_per_commit", "reaction_s", "brake_activations"),
+        "backhaul_bits_per_agent_s",
         *("intent_min_ade_m", "intent_min_fde_m", "formation_error_m", "formation_end_error_m"),
     )
 )
@@ -200,6 +203,11 @@ def metrics(rows: Sequence[Row]) -> dict[str, Metric]:
     counted("packet_error_rate", "lost", "decisions", "no packet had a receiver", more=others)
     counted("age_of_information_s", "age_sum", "age_count", "no agent ever heard of a peer")
     counted("rounds_per_commit", "commit_rounds", "commits", "no plan was committed")
+    still = "no agent has a way to go, or the rows are of earlier versions"
+    found["reaction_s"] = mean(lanes.numbers("reaction_s"), still)
+    wired = lanes.numbers("backhaul_bits")
+    hubs_s = np.where(np.isnan(wired), 0.0, agent_s)
+    found["backhaul_bits_per_agent_s"] = ratio(np.nan_to_num(wired), hubs_s, "the architecture has no hubs")
     counted("grant_ratio", "grants_given", "grants_asked", "no grant was asked for")
     if lanes.missing("brakes"):
         found["brake_activations"] = unmeasured("the protocol has no safety monitor")
@@ -271,6 +279,7 @@ def lane_rows(log: RunLog) -> list[dict[str, Any]]:
         "min_separation_m": np.asarray(log.min_pair, np.float64),
         "min_separation_at_ticks_m": log.closest_at_ticks,
         "smoothness_m": log.smoothness,
+        "reaction_s": log.reaction_s,
         "adherence": np.full(log.lanes, np.nan) if log.adherence is None else log.adherence,
         **_against_trips(log),
     }

@@ -131,7 +131,8 @@ def prepare(config: RunConfig) -> Job:
     if world.agents > MAX_AGENTS:
         raise ConfigError(f"agents must be at most {MAX_AGENTS}, got {world.agents} (8 bits name a sender)")
     # Links that do not fit the fleet, or each other, say so when a medium is made of them.
-    Medium(config.link, config.seed, [0], world.agents, world.dt / config.rounds_per_tick)
+    radios = world.agents + _hubs(protocol, world, config.prior.name)
+    Medium(config.link, config.seed, [0], radios, world.dt / config.rounds_per_tick)
     if protocol.plans_once and world.changes:
         raise ConfigError(
             f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
@@ -155,6 +156,19 @@ def prepare(config: RunConfig) -> Job:
     resolved |= {"ticks": world.max_ticks, "device": device}
     resolved["record"]["episodes"] = config.recorded
     return Job(RunConfig.model_validate(resolved), world)
+
+
+def _hubs(protocol: Any, world: World, prior: str) -> int:
+    """Radios that the architecture puts beside the agents', after all checks on it."""
+    from agentsc.protocol.architectures import Hosted
+
+    architecture = protocol.hosting if protocol.hosted else None
+    if not isinstance(architecture, Hosted):
+        return 0
+    from agentsc.hosting.checks import check
+
+    check(protocol, architecture, world, prior)
+    return architecture.hubs
 
 
 def _device(name: str) -> str:
@@ -313,6 +327,8 @@ def _scene(job: Job, lane: int) -> Scene:
     from agentsc.view.recording import Scene
 
     config = job.config
+    protocol = installed("protocols").create(config.protocol.name, **config.protocol.parameters)
+    hubs = protocol.hosting.places(job.world) if protocol.hosted else None
     meta = {
         "scenario": config.scenario.name,
         "protocol": config.protocol.name,
@@ -320,7 +336,7 @@ def _scene(job: Job, lane: int) -> Scene:
         "seed": config.seed,
         "episode": int(job.world.episodes[lane]),
     }
-    return Scene.of(job.world, lane, config.rounds_per_tick, meta)
+    return Scene.of(job.world, lane, config.rounds_per_tick, meta, hubs)
 
 
 class _Tee:

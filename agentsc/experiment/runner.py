@@ -46,7 +46,7 @@ def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
             return RayFleet(maker, setup, own, device, config.hosts, more, **options)
         return LocalFleet(maker, setup, own, device, more, **options)
 
-    if isinstance(variant.hosting, Hosted):
+    if variant.hosted:
         from agentsc.hosting.fleet import HostedFleet
 
         return HostedFleet(variant, setup, blocks)
@@ -104,7 +104,7 @@ class _Run:
         self.arena = Arena(world)
         round_s = world.dt / self.rounds
         link = variant.radio or config.link
-        hosting = variant.hosting
+        hosting = variant.hosting if variant.hosted else None
         self.places = hosting.places(world) if isinstance(hosting, Hosted) else np.zeros((0, 2), np.float32)
         radios = world.agents + len(self.places)
         self.medium = Medium(link, config.seed, world.episodes, radios, round_s, world.obstacles)
@@ -286,7 +286,6 @@ class _Run:
             rows = self.flown[lane]
             packets = np.concatenate(rows) if rows else np.empty(0, PACKET)
             bits = np.zeros(agents, np.int64)
-            packets = packets[(packets["sender"] < agents) & (packets["receiver"] < agents)]
             for _, p in sent:
                 mine = (p.lane == lane) & (p.sender < agents)
                 np.add.at(bits, p.sender[mine], p.bits[mine])

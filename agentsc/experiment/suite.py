@@ -302,8 +302,9 @@ def _cell(labels: dict[str, Any], tree: Tree, overrides: Sequence[str]) -> Cell:
     from agentsc.links import parse_link
 
     links, agents = parse_link(given.link), scenario.model_dump().get("agents")
+    hubs = protocol.hosting.hubs if protocol.hosted else 0
     for link in links if isinstance(agents, int) else ():
-        link.check(agents, links)
+        link.check(agents + hubs, links)
     full = given.tree()
     full["scenario"] = {"name": given.scenario.name, **scenario.model_dump(mode="json")}
     full["protocol"] = {"name": given.protocol.name, **protocol.model_dump(mode="json")}

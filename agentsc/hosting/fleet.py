@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.actors.fleet import Fleet, join_packets
+from agentsc.hosting.checks import edge_priors
 from agentsc.hosting.hub import CHUNK, MOST_CHUNKS, Hubs, Pace
 from agentsc.hosting.lanes import Clocks, LaneVariant
+from agentsc.hosting.ledger import Order
 from agentsc.hosting.vehicles import ALONE, LEAVES, Vehicles
 from agentsc.hosting.words import ORDERS, REPORT, REST, kinds, read_orders, read_reports, read_rests
 from agentsc.links.framing import intact
@@ -19,9 +21,7 @@ from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
 from agentsc.protocol.architectures import Hosted
 from agentsc.protocol.architectures.hybrid import Hybrid
-from envs.errors import ConfigError
 from envs.world import World
-from policies.trajectory.presets import PRIORS
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -29,42 +29,11 @@ Ints = NDArray[np.int64]
 
 MakeFleet = Callable[[LaneVariant, Setup], Fleet]
 """Makes a fleet of blocks, in this process or on Ray."""
-LEGS, ORDER = 0.2, 0.5
-"""Of the margin that protocols keep: what legs may be off on either side, and what the order of steps leaves of it."""
+LEGS, ORDER, REST_OF_MARGIN = 0.2, 0.5, 0.45
+"""Of the margin that protocols keep: what legs may be off on either side, what the order of steps leaves of it, and
+what machines keep that begin where vehicles have come to rest by that order, rounded to lattice points."""
 MARGIN = 0.1
 """Radii, for protocols that have no margin."""
-
-
-def check(variant: Variant, world: World, prior: str) -> None:
-    """Whether vehicles of this world can be led step by step, by this architecture.
-
-    Raises:
-        ConfigError: vehicles cannot stop between steps; priors of other shapes than the configured one.
-    """
-    architecture = variant.hosting
-    if not isinstance(architecture, Hosted):
-        return
-    if np.isfinite(world.a_max) or world.dynamics != "single":
-        raise ConfigError(
-            f"protocol.architecture must be distributed where vehicles cannot stop at once, got {variant.architecture!r} "
-            f"with dynamics {world.dynamics} and a_max {world.a_max:g} m/s² (a hub lets them go step by step)"
-        )
-    if variant.oracle and variant.radio is None:
-        raise ConfigError(
-            f"protocol.architecture must be left as it is for an oracle without radio, got {variant.architecture!r}"
-        )
-    own = PRIORS.create(prior)
-    for name in (*architecture.minds, *_edge(architecture)):
-        other = PRIORS.create(name)
-        if (other.control_points, other.horizon_ticks) != (own.control_points, own.horizon_ticks):
-            raise ConfigError(
-                f"protocol.architecture must name priors of the shape of prior.name {prior!r} "
-                f"({own.control_points} control points, {own.horizon_ticks} ticks), got {name!r}"
-            )
-
-
-def _edge(architecture: Hosted) -> tuple[str, ...]:
-    return (architecture.edge_prior,) if isinstance(architecture, Hybrid) else ()
 
 
 def pace(architecture: Hosted, world: World, rounds: int) -> Pace:
@@ -94,11 +63,12 @@ class HostedFleet:
         margin = getattr(variant, "margin", MARGIN) * world.radius
         distance, tolerance = world.separation + ORDER * margin, LEGS * margin
         minds = make(LaneVariant(variant, architecture.minds), setup)
-        self.hubs = Hubs(architecture, setup, minds, pace(architecture, world, setup.rounds), distance, tolerance)
+        order = Order(distance, tolerance, by_clock=not variant.negotiates)
+        self.hubs = Hubs(architecture, setup, minds, pace(architecture, world, setup.rounds), order)
         round_s = world.dt / setup.rounds
         patience = int(architecture.patience_s / round_s) if isinstance(architecture, Hybrid) else None
         self.vehicles = Vehicles(world, setup.spec, setup.rounds, patience)
-        self._edge = _edge(architecture)
+        self._edge = edge_priors(architecture)
         failure = architecture.hub_failure_s
         self._dies = np.inf if failure is None else np.ceil(failure / round_s - 1e-9)
         self._active = np.ones(world.lanes, bool)
@@ -117,11 +87,11 @@ class HostedFleet:
         """See `Fleet.round`."""
         tick, agents = clock // self.setup.rounds, self.setup.world.agents
         if clock >= self._dies:
-            self.hubs.alive[: self.architecture.failing] = False
+            self.hubs.alive[0] = False
         self.vehicles.absent(~self._alive, clock)
         kind = kinds(inbox.payload)[inbox.packet] if len(inbox) else np.zeros(0, np.int64)
         self._hear(inbox, kind, clock, tick)
-        self.vehicles.lose_patience(clock)
+        self.vehicles.lose_patience(clock, self._active)
         if deciding:
             self.hubs.think(tick, self._active)
         may = self._active[:, None] & self._alive
@@ -149,7 +119,7 @@ class HostedFleet:
         good &= words.sender < agents
         pick = np.flatnonzero(good[part.packet])
         at = part.packet[pick]
-        self.hubs.hear(part.lane[pick].astype(np.int64), type(words)(*(column[at] for column in words)), clock)
+        self.hubs.hear(part.lane[pick].astype(np.int64), words.take(at), clock)
 
         part = inbox.take(np.flatnonzero((kind == ORDERS) & (hub < 0))).compact()
         sound = intact(part.payload, part.payload_bits)
@@ -177,9 +147,9 @@ class HostedFleet:
         good &= rests.sender < agents
         pick = np.flatnonzero(good[part.packet])
         at = part.packet[pick]
-        said = type(rests)(*(column[at] for column in rests))
+        said = rests.take(at)
         other = said.sender != part.receiver[pick]
-        pick, said = pick[other], type(said)(*(column[other] for column in said))
+        pick, said = pick[other], said.take(other)
         self.vehicles.hear_rests(part.lane[pick].astype(np.int64), part.receiver[pick].astype(np.int64), said)
 
     def _note(self, lane: NDArray[np.integer], good: Flags) -> None:
@@ -211,7 +181,7 @@ class HostedFleet:
     def _begin(self, lanes: Flags, rest: Ints) -> None:
         if self._alone is None:
             setup = replace(self.setup, prior=self._edge[0]) if self._edge else self.setup
-            self._alone = self._make(LaneVariant(self.variant), setup)
+            self._alone = self._make(LaneVariant(_nearer(self.variant)), setup)
         self._origin[lanes] = rest[lanes]
         places = self.setup.spec.point(self.vehicles.place)
         self._alone.begin(places, np.asarray(self._goal, np.float32), lanes)
@@ -317,6 +287,13 @@ class HostedFleet:
         for fleet in (self._alone, self.hubs.minds):
             if fleet is not None:
                 fleet.close()
+
+
+def _nearer(variant: Variant) -> Variant:
+    """The same protocol with less margin."""
+    if not hasattr(variant, "margin"):
+        return variant
+    return variant.model_copy(update={"margin": REST_OF_MARGIN * variant.margin})
 
 
 def _bits(packets: Packets, active: Flags) -> Ints:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agentsc.actors.fleet import Fleet, join_packets
 from agentsc.hosting.lanes import Clocks
-from agentsc.hosting.ledger import Ledger, Outlook
+from agentsc.hosting.ledger import Ledger, Order, Outlook
 from agentsc.hosting.vehicles import REPEAT
 from agentsc.hosting.words import LEG_BITS, MOST_ENTRIES, ORDERS_BITS, WISHES, Entry, Reports, orders
 from agentsc.links.flight import Deliveries
@@ -54,14 +54,14 @@ class Hubs:
     """The hubs of all lanes, and what they know. Bits between them are counted in ``wire_bits`` [lane]."""
 
     def __init__(
-        self, architecture: Hosted, setup: Setup, minds: Fleet, pace: Pace, distance: float, tolerance: float
+        self, architecture: Hosted, setup: Setup, minds: Fleet, pace: Pace, order: Order
     ) -> None:
         world, spec = setup.world, setup.spec
         self.architecture, self.setup, self.minds, self.pace = architecture, setup, minds, pace
         self.places = architecture.places(world)
         lanes, agents = world.starts.shape[:2]
         stride = world.v_max * world.dt * 1.01 + 2 * spec.step
-        self.ledgers = [Ledger(spec, start, distance, tolerance, stride) for start in world.starts]
+        self.ledgers = [Ledger(spec, start, order, stride) for start in world.starts]
         self.alive = np.ones(architecture.hubs, bool)
         self.began = np.zeros(lanes, bool)
         self._known = np.zeros((lanes, agents), bool)
@@ -76,6 +76,7 @@ class Hubs:
         # The twins: where the hosted machines have moved them, what time it is for them, and what they told last.
         self._position, self._velocity = world.starts.copy(), np.zeros_like(world.starts)
         self._ticks = np.zeros(lanes, np.int64)
+        self._rests_until = np.zeros(lanes, np.int64)
         none = np.zeros(0, np.int32)
         self._words = Packets(none, none, np.zeros((0, 0), np.uint8), none)
         self.wire_bits = np.zeros(lanes, np.int64)
@@ -134,6 +135,7 @@ class Hubs:
             self._muster(changed)
             self.minds.retarget(self._goal, self._clocks(changed, 1))  # type: ignore[arg-type]
             self._changed[changed] = False
+            self._rests_until[changed] = 0
         prior = self._prior(tick)
         for _ in range(self.pace.most):
             go = due & self._short(tick)
@@ -162,7 +164,8 @@ class Hubs:
             left = ledger.ahead(tick)
             left = left[left > 0]
             room = ledger.steps + CHUNK < (1 << 16)
-            short[lane] = room and (len(left) == 0 or np.median(left) < enough)
+            awake = tick >= self._rests_until[lane]
+            short[lane] = awake and room and (len(left) == 0 or np.median(left) < enough)
         return short
 
     def _advance(self, lanes: Flags, prior: str | None, tick: int) -> None:
@@ -187,6 +190,8 @@ class Hubs:
         whole = np.stack(path, 1)
         for lane in np.flatnonzero(lanes).tolist():
             moved = (np.diff(whole[lane], axis=0) != 0).any((1, 2))
+            # Where nobody has anything to do, time goes by no faster than for the vehicles.
+            self._rests_until[lane] = 0 if moved.any() else tick + CHUNK
             if moved.any():
                 ledger = self.ledgers[lane]
                 before = ledger.legs
@@ -213,19 +218,24 @@ class Hubs:
     # -- what goes out ---------------------------------------------------------------------------
 
     def speak(self, clock: int, active: Flags) -> Packets:
-        """Orders of all hubs, at most a packet each; radios of hubs are numbered behind the agents'."""
+        """Orders of all hubs, at most a packet each; radios of hubs are numbered behind the agents'.
+
+        Hubs that have lost one of them say nothing any more: then vehicles soon know.
+        """
         tick, agents = clock // self.setup.rounds, self.setup.world.agents
         beat = self.architecture.heartbeat_s / self.setup.world.dt * self.setup.rounds
-        lanes, hubs, told = [], [], []
-        for lane in np.flatnonzero(active).tolist():
+        who: list[tuple[int, int]] = []
+        told: list[list[Entry]] = []
+        for lane in np.flatnonzero(active & self.alive.all()).tolist():
             due = self._due(lane, clock, tick)
-            for hub in np.flatnonzero(self.alive).tolist():
+            for hub in range(len(self.places)):
                 entries = self._entries(lane, due[hub], clock) if due is not None else []
                 if entries or clock - self._said_at[lane, hub] >= beat:
                     self._said_at[lane, hub] = clock
-                    lanes.append(lane), hubs.append(hub), told.append(entries)
-        hub = np.array(hubs, np.int64)
-        return orders(np.array(lanes, np.int64), agents + hub, hub, told, clock)
+                    who.append((lane, hub))
+                    told.append(entries)
+        lanes, hubs = np.array(who, np.int64).reshape(-1, 2).T
+        return orders(lanes, agents + hubs, hubs, told, clock)
 
     def _due(self, lane: int, clock: int, tick: int) -> list[list[tuple[int, Outlook]]] | None:
         """Per hub, the vehicles that something is to be told, the most urgent first; None if there are none at all."""

@@ -15,17 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.actors.fleet import join_packets
-from agentsc.protocol import (
-    Block,
-    Counters,
-    Deliveries,
-    Packets,
-    SampleReply,
-    SampleRequest,
-    Setup,
-    Trace,
-    Variant,
-)  # fmt: skip
+from agentsc.links.medium import Deliveries, Packets
+from agentsc.protocol import Block, Counters, SampleReply, SampleRequest, Setup, Trace, Variant
 from envs.world import World
 from policies import rows
 

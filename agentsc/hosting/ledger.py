@@ -28,6 +28,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NEVER = 1 << 30
+NOTICE = 2
+"""Ticks ahead at which steps are decided that are made by the clock."""
 _ROOM = 4096
 
 
@@ -44,6 +46,18 @@ class Outlook(NamedTuple):
     until: Ints
 
 
+class Order(NamedTuple):
+    """What has to come before what.
+
+    distance: D, metres. tolerance: metres that legs may be off the twins' way. by_clock: vehicles are told when to make
+    steps instead, as early as word of them can have come: for protocols that would not keep apart by waiting either.
+    """
+
+    distance: float
+    tolerance: float
+    by_clock: bool
+
+
 class Ledger:
     """Routes, their order, and how far vehicles have committed to them.
 
@@ -55,13 +69,9 @@ class Ledger:
             pairs that came too close even so: no order helps those, see ``docs/architectures.md``.
     """
 
-    def __init__(self, spec: PlanSpec, starts: Floats, distance: float, tolerance: float, stride: float) -> None:
-        """Everybody rests at starts [agent, 2].
-
-        Args:
-            distance: D, metres. tolerance: metres that legs may be off the twins' way. stride: metres of a step at most.
-        """
-        self.spec, self.distance, self.tolerance, self.stride = spec, distance, tolerance, stride
+    def __init__(self, spec: PlanSpec, starts: Floats, order: Order, stride: float) -> None:
+        """Everybody rests at starts [agent, 2]. ``stride``: metres of a step at most."""
+        self.spec, self.order, self.stride = spec, order, stride
         agents = len(starts)
         self.steps = 0
         self._place: Ints = spec.lattice(starts).astype(np.int64)
@@ -72,6 +82,8 @@ class Ledger:
         self.known, self.done = np.zeros(agents, np.int64), np.zeros(agents, np.int64)
         self._legs: list[list[tuple[int, Leg]]] = [[] for _ in range(agents)]
         self._gates = np.zeros((0, 5), np.int64)
+        # By the clock: the tick in which each step begins, behind one for the start.
+        self._due = [-1]
         self.together = self.touching = self.legs = 0
 
     @property
@@ -87,7 +99,7 @@ class Ledger:
         units = (path.astype(np.float64) - np.array(spec.bounds[:2])) / spec.step
         units = np.clip(units, 0, (1 << 16) - 1)
         legs, count = np.zeros((agents, new, 3), np.int64), np.zeros(agents, np.int64)
-        _kernels.fit(units, self._place, self.tolerance / spec.step, MOST_LEG, legs, count)
+        _kernels.fit(units, self._place, self.order.tolerance / spec.step, MOST_LEG, legs, count)
         first, last = self.steps, self.steps + new
         while last >= len(self._route):
             self._route = np.concatenate([self._route, np.zeros_like(self._route)])
@@ -97,7 +109,7 @@ class Ledger:
             at = first
             for steps, x, y in legs[agent, : count[agent]].tolist():
                 line = along(self._place[agent], np.array([x, y]), steps)
-                self._route[at + 1 : at + steps + 1, agent] = spec.point(line)
+                self._route[at + 1 : at + steps + 1, agent] = metres(spec, line)
                 moves = np.arange(1, steps + 1) if (x, y) != tuple(self._place[agent].tolist()) else np.zeros(steps)
                 self._moves[at + 1 : at + steps + 1, agent] = self._moves[at, agent] + moves
                 self._place[agent] = x, y
@@ -105,10 +117,13 @@ class Ledger:
                 self._legs[agent].append((at, Leg(steps, x, y)))
         self.legs += int(count.sum())
         self.steps = last
+        if self.order.by_clock:
+            self._due += range(max(self._due[-1] + 1, now + NOTICE), max(self._due[-1] + 1, now + NOTICE) + new)
+            return
         made = np.where(self.done <= now, self._resting(), 0)
         found, counted = np.zeros((_ROOM, 5), np.int64), np.zeros(3, np.int64)
         while True:
-            _kernels.gates(self.route, first, self.distance, self.stride, made, found, counted)
+            _kernels.gates(self.route, first, self.order.distance, self.stride, made, found, counted)
             if counted[0] <= len(found):
                 break
             found = np.zeros((int(counted[0]), 5), np.int64)
@@ -144,6 +159,8 @@ class Ledger:
 
     def outlook(self, now: int) -> Outlook:
         """How far everybody may go, with what vehicles have told by now."""
+        if self.order.by_clock:
+            return self._timetable()
         agents = len(self.known)
         limit = np.full(agents, self.steps)
         gate, until = np.full(agents, NEVER), np.zeros(agents, np.int64)
@@ -153,7 +170,7 @@ class Ledger:
         open_ = (sure & (when <= now)) | (step < self.known[who])
         if open_.any():
             self._gates = self._gates[~open_]
-            who, step, sure, when = (column[~open_] for column in (who, step, sure, when))
+            who, step, sure, when = who[~open_], step[~open_], sure[~open_], when[~open_]
         np.minimum.at(limit, who[~sure], step[~sure])
         later = np.flatnonzero(sure)
         for k in later[np.lexsort((step[later], who[later]))].tolist():
@@ -168,6 +185,19 @@ class Ledger:
                 limit[agent] = step[k]
         gate[gate >= limit] = NEVER
         return Outlook(limit, gate, until)
+
+    def _timetable(self) -> Outlook:
+        """Up to where each next comes to rest: a single gate says when it sets off."""
+        begin, last = int(self.known.min(initial=self.steps)), self.steps
+        moves = np.diff(self._moves[begin : last + 1], axis=0) > 0
+        due = np.array(self._due[1:], np.int64)
+        jumps = np.diff(due[begin:], prepend=due[begin] if last > begin else 0) != 1
+        jumps[:1] = False
+        number = np.arange(begin, last)[:, None]
+        first = np.where(moves & (number >= self.known), number, last).min(0, initial=last)
+        limit = np.where((number > first) & (~moves | jumps[:, None]), number, last).min(0, initial=last)
+        until = np.append(due, NEVER)[first]
+        return Outlook(np.where(first < last, limit, self.known), np.where(first < last, first, NEVER), until)
 
     def piece(self, agent: int, limit: int) -> tuple[int, int, tuple[Leg, ...]]:
         """The legs that lead an agent from where it is known to be towards ``limit``.
@@ -202,7 +232,12 @@ class Ledger:
         return x, y
 
 
-def along(begin: Ints, end: Ints, steps: int) -> Doubles:
+def metres(spec: PlanSpec, place: Doubles) -> Floats:
+    """Places [..., 2] in lattice units, between lattice points too, in metres; hubs and vehicles agree on every bit."""
+    return np.asarray(np.array(spec.bounds[:2]) + place * spec.step, np.float32)
+
+
+def along(begin: NDArray[np.number], end: NDArray[np.number], steps: int) -> Doubles:
     """Places [steps, 2] after each of so many equal steps from ``begin`` to ``end``, in lattice units."""
     share = np.arange(1, steps + 1)[:, None] / steps
     return np.asarray(begin + share * (end - begin), np.float64)

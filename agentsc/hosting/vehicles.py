@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.hosting.ledger import along
+from agentsc.hosting.ledger import along, metres
 from agentsc.hosting.words import WISHES, Entry, Rests, reports, rests
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Packets
@@ -58,6 +58,7 @@ class Vehicles:
         self._wish = np.zeros(shape, np.int64)
         self._known = np.zeros(shape, bool)
         self._owes = np.zeros(shape, bool)
+        self._tries = np.zeros(shape, np.int64)
         self._last_said = np.full(shape, -REPEAT, np.int64)
         self._last_heard = np.zeros(shape, np.int64)
         lanes, agents = shape
@@ -133,14 +134,11 @@ class Vehicles:
                         if entry.gate is not None and step >= entry.gate:
                             done = max(done, entry.until)
                         done += 1
-                        track[done:] = self._metres(place)
+                        track[done:] = metres(self.spec, place)
                 step += 1
             here = end
         self.steps[lane, agent], self.done[lane, agent] = entry.limit, done
         self.commits[lane] += 1
-
-    def _metres(self, place: NDArray[np.float64]) -> Floats:
-        return np.asarray(np.array(self.spec.bounds[:2]) + place * self.spec.step, np.float32)
 
     # -- falling back ----------------------------------------------------------------------------
 
@@ -162,11 +160,11 @@ class Vehicles:
         self.rest[lane, agent] = self.done[lane, agent]
         self.place[lane, agent] = self.spec.lattice(self.track[lane, agent, -1])
 
-    def lose_patience(self, clock: int) -> None:
-        """Who has heard nothing for too long leaves."""
+    def lose_patience(self, clock: int, active: Flags) -> None:
+        """Who has heard nothing for too long leaves, in lanes [lane] that still run."""
         if self.patience is None:
             return
-        lost = (self.phase == FOLLOWS) & (clock - self._last_heard > self.patience)
+        lost = active[:, None] & (self.phase == FOLLOWS) & (clock - self._last_heard > self.patience)
         self._leave(*np.nonzero(lost))
 
     @property
@@ -178,12 +176,16 @@ class Vehicles:
 
     def speak(self, clock: int, may: Flags) -> Packets:
         """Reports and words of rest of those that ``may`` [lane, agent] speak."""
-        waited = clock - self._last_said >= REPEAT
+        # Who is never answered asks ever less often; who has left is waited for by all others.
+        most = np.where(self.phase == FOLLOWS, 5, 1)
+        waited = clock - self._last_said >= REPEAT << np.minimum(self._tries // 4, most)
         follows = self.phase == FOLLOWS
         report = follows & (self._owes | (~self._known & waited))
         leaving = ~follows & ((self._owes & waited) | ((self.phase == LEAVES) & ~self.complete & waited))
         report, leaving = report & may, leaving & may
         self._last_said[report | leaving] = clock
+        self._tries[report | leaving] += 1
+        self._tries[self._owes] = 0
         self._owes[report | leaving] = False
         lane, agent = np.nonzero(report)
         goal = np.where(self._known[lane, agent, None], -1, self.goal[lane, agent])

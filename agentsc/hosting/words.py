@@ -1,10 +1,10 @@
 """What hubs and vehicles tell each other, bit by bit.
 
-| word   | from    | bits         | holds                                                                        |
-|--------|---------|--------------|------------------------------------------------------------------------------|
-| REPORT | vehicle | 77, or 109   | number of its goal, steps it has committed to, tick by which they are made; the goal, until the hub knows it |
-| ORDERS | hub     | 46 + entries | an entry per vehicle: 42 bits, 24 for a gate, 38 for every leg                |
-| REST   | vehicle | 89           | that it listens to no hub any more, where it comes to rest and when           |
+| word   | from    | bits         | holds                                                                   |
+|--------|---------|--------------|-------------------------------------------------------------------------|
+| REPORT | vehicle | 77, or 109   | number of its goal, steps committed to, by when; the goal, until known  |
+| ORDERS | hub     | 46 + entries | an entry per vehicle: 42 bits, 24 for a gate, 38 for every leg          |
+| REST   | vehicle | 89           | that it listens to no hub any more, where it comes to rest and when     |
 
 All begin with the 20 bits that every packet has (`agentsc.intent.fields`) and a kind, and end with a CRC-16. An entry
 says which goal of the vehicle the hub knows, and leads it from step ``first`` to step ``limit`` along *legs*: so many
@@ -91,6 +91,10 @@ class Reports(NamedTuple):
     done: Ints
     goal: Ints
 
+    def take(self, rows: Ints) -> Reports:
+        """Some of them."""
+        return Reports(self.sender[rows], self.wish[rows], self.steps[rows], self.done[rows], self.goal[rows])
+
 
 class Rests(NamedTuple):
     """K words of rest as columns: sender, done int64 [K]; complete bool [K], it has heard all others'; place [K, 2]."""
@@ -99,6 +103,10 @@ class Rests(NamedTuple):
     done: Ints
     complete: Flags
     place: Ints
+
+    def take(self, rows: Ints | Flags) -> Rests:
+        """Some of them."""
+        return Rests(self.sender[rows], self.done[rows], self.complete[rows], self.place[rows])
 
 
 @dataclass
@@ -223,7 +231,8 @@ def read_reports(data: NDArray[np.uint8], bits: NDArray[np.integer]) -> tuple[Re
         if told:
             columns[row, 4:] = reader.take(16), reader.take(16)
         good[row] = not reader.short and reader.left == 0
-    return Reports(*columns[:, :4].T, columns[:, 4:]), good
+    sent, wish, steps, done = columns[:, :4].T
+    return Reports(sent, wish, steps, done, columns[:, 4:]), good
 
 
 def read_rests(data: NDArray[np.uint8], bits: NDArray[np.integer]) -> tuple[Rests, Flags]:

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from agentsc.intent.codes import PlanCode
 from agentsc.intent.plan import PlanSpec
 from agentsc.links.medium import Deliveries, Packets
-from agentsc.protocol.architectures import ARCHITECTURES, Architecture
+from agentsc.protocol.architectures import ARCHITECTURES, Architecture, Hosted
 from agentsc.protocol.reception import Received, Wanted, receive
 from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
@@ -262,6 +262,11 @@ class Variant(Plugin):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return spec
+
+    @property
+    def hosted(self) -> bool:
+        """Whether hubs decide for its agents."""
+        return isinstance(self.hosting, Hosted)
 
     @property
     def hosting(self) -> Architecture:

@@ -191,6 +191,8 @@ class Picture:
         surface, theme, meta = canvas(self.size, self.theme.page), self.theme, self.scene.meta
         draw_backdrop(surface, self.camera, self.scene.boxes, theme)
         draw_sites(surface, self.camera, self.scene.sites, self.scene.radius, scale=self.scale, theme=theme)
+        for place in self.camera.pixels(self.scene.hubs).tolist():
+            self._mark_hub(surface, place)
         room = self.size[0] - self._px(2 * _PAD + 230)
         agents = f"{self.scene.agents} agents" if self.scene.agents != 1 else "1 agent"
         x = self._px(_PAD)
@@ -247,6 +249,8 @@ class Picture:
         ]
         if len(self.scene.sites):
             entries.insert(2, ("site", lambda at: stamp(surface, at, 7 * s, edge=theme.faint, width=1.5 * s)))
+        if len(self.scene.hubs):
+            entries.insert(2, ("hub", partial(self._mark_hub, surface)))
         if len(self.scene.late):
             entries.insert(2, ("late box", partial(self._mark_late, surface, 2)))
             entries.insert(2, ("announced box", partial(self._mark_late, surface, 1)))
@@ -364,12 +368,18 @@ class Picture:
             goal = camera.pixels(frame.goals[selected])
             stamp(surface, goal, max(1.05 * size, 5 * s), shape="diamond", edge=theme.ink, width=2.5 * s)
 
+    def _mark_hub(self, surface: Surface, at: Any) -> None:
+        """A small square."""
+        corner = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 5.0 * self.scale
+        stroke(surface, np.asarray(at) + corner, self.theme.ink, 1.75 * self.scale)
+
     def _draw_packets(self, surface: Surface, frame: Frame, selected: int | None) -> None:
         """Dots on arcs from sender to receiver, a ring at each sender, a red cross where one was lost."""
         rows, theme, s = frame.packets, self.theme, self.scale
         if not len(rows):
             return
-        centres = self.camera.pixels(frame.position)
+        places = self.scene.radios(frame.position)
+        centres = self.camera.pixels(places)
         age = (frame.time_s - rows["sent_s"]).astype(np.float64)
         size = agent_pixels(self.camera, self.scene.radius, s)
 
@@ -383,7 +393,7 @@ class Picture:
         if selected is not None:
             shown = (rows["sender"] == selected) | (rows["receiver"] == selected)
         elif self._peers < self.scene.agents - 1:
-            gaps = np.linalg.norm(frame.position[:, None] - frame.position[None], axis=-1)
+            gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
             rank = np.argsort(np.argsort(gaps, axis=1), axis=1)  # 0 is the sender itself
             shown = rank[rows["sender"], rows["receiver"]] <= self._peers
         else:

@@ -63,7 +63,8 @@ class Scene:
         dt: length of a tick.
         rounds_per_tick: message rounds in a tick.
         meta: scenario, protocol, link, seed, episode: what the title says.
-        late: float32 [B, 5], boxes that come later. sites: float32 [S, 2], metres.
+        late: float32 [B, 5], boxes that come later. sites, hubs: float32 [S, 2] and [H, 2], metres; radios of hubs are
+            numbered behind those of agents.
     """
 
     bounds: Box
@@ -77,6 +78,11 @@ class Scene:
     meta: dict[str, Any]
     late: F32 = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     sites: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    hubs: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+
+    def radios(self, position: Array) -> Array:
+        """Places [A + H, 2] of all radios, when agents are at ``position`` [A, 2]."""
+        return np.concatenate([position, self.hubs]) if len(self.hubs) else position
 
     @property
     def agents(self) -> int:
@@ -84,12 +90,15 @@ class Scene:
         return len(self.goals)
 
     @classmethod
-    def of(cls, world: Any, lane: int, rounds_per_tick: int, meta: dict[str, Any]) -> Scene:
-        """The scene of one lane of an `envs.world.World`."""
+    def of(
+        cls, world: Any, lane: int, rounds_per_tick: int, meta: dict[str, Any], hubs: F32 | None = None
+    ) -> Scene:
+        """The scene of one lane of an `envs.world.World`, and of hubs beside its agents."""
         events, sites = getattr(world, "events", None), getattr(world, "sites", None)
         return cls(
             late=np.zeros((0, 5), np.float32) if events is None else events.boxes[lane],
             sites=np.zeros((0, 2), np.float32) if sites is None else sites.position[lane],
+            hubs=np.zeros((0, 2), np.float32) if hubs is None else hubs,
             bounds=world_bounds(world),
             boxes=np.asarray(world.obstacles.boxes, np.float32).reshape(-1, 5),
             starts=np.array(world.starts[lane], np.float32),
@@ -412,7 +421,7 @@ class Recording(Source):
     ``beliefs`` float16 [T, A, K, Q, 2], ``belief_age`` float32 [T, A], ``pending``, ``brake``
     and ``at_goal`` bool [T, A], ``bits`` int32 [T, A], ``closest`` float32 [T], ``pair`` int16
     [T, 2], ``packets`` rows of dtype `PACKET`, and the scene (``goals``, ``boxes``, ``bounds``
-    and, in ``meta``, its numbers). Where the world has such things: ``late_boxes`` and ``sites``, and by tick
+    and, in ``meta``, its numbers). Where the world has such things: ``late_boxes``, ``sites`` and ``hubs``, and by tick
     ``tick_goals`` float32 [T, A, 2], ``alive`` bool [T, A] and ``late`` uint8 [T, B].
     """
 
@@ -449,6 +458,8 @@ class Recording(Source):
             columns["late_boxes"] = scene.late
         if len(scene.sites):
             columns["sites"] = scene.sites
+        if len(scene.hubs):
+            columns["hubs"] = scene.hubs
         numbers = {
             "schema": SCHEMA,
             "radius": scene.radius,
@@ -513,6 +524,7 @@ class Recording(Source):
                 meta=dict(numbers["run"]),
                 late=data.get("late_boxes", np.zeros((0, 5), np.float32)),
                 sites=data.get("sites", np.zeros((0, 2), np.float32)),
+                hubs=data.get("hubs", np.zeros((0, 2), np.float32)),
             )
             ticks = data["ticks"].tolist()
             packets = data["packets"].astype(PACKET, copy=False)

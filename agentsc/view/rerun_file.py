@@ -75,6 +75,9 @@ def write_rrd(source: Source, path: Path, progress: Callable[[int, int], None] |
         if len(scene.sites):
             sites = rr.Points2D(scene.sites, radii=0.8 * scene.radius, colors=[THEME.faint])
             stream.log("world/sites", sites, static=True)
+        if len(scene.hubs):
+            hubs = rr.Boxes2D(centers=scene.hubs, half_sizes=[[scene.radius] * 2] * len(scene.hubs), colors=[THEME.ink])
+            stream.log("world/hubs", hubs, static=True)
         for name, colour in (("sent", THEME.accent), ("lost", THEME.alarm)):
             stream.log(f"plots/bits/{name}", rr.SeriesLines(colors=[colour], names=[name]), static=True)
         _positions(rr, stream, scene.starts, scene.radius, hues, 0, 0.0)
@@ -85,7 +88,7 @@ def write_rrd(source: Source, path: Path, progress: Callable[[int, int], None] |
             lines: Lines = {
                 "trails": (np.stack(past, axis=1), hues),
                 **_plans(tick, hues),
-                **_packets(tick, np.asarray(tick.position)),
+                **_packets(tick, scene.radios(np.asarray(tick.position))),
             }
             for name, (strips, colours) in lines.items():
                 stream.log(f"world/{name}", rr.LineStrips2D(strips, colors=colours, radii=0.1 * scene.radius))
@@ -133,9 +136,9 @@ def _plans(tick: Tick, hues: list[Colour]) -> Lines:
     return shown
 
 
-def _packets(tick: Tick, position: Array) -> Lines:
-    """From sender to receiver of the packets of a tick."""
-    ends = np.stack([position[tick.packets["sender"]], position[tick.packets["receiver"]]], axis=1)
+def _packets(tick: Tick, places: Array) -> Lines:
+    """From sender to receiver of the packets of a tick, between radios at ``places``."""
+    ends = np.stack([places[tick.packets["sender"]], places[tick.packets["receiver"]]], axis=1)
     lost = np.isnan(tick.packets["arrival_s"])
     return {"packets": (ends[~lost], [THEME.accent]), "lost": (ends[lost], [THEME.alarm])}
 

@@ -85,7 +85,7 @@ class UnitScenario(Scenario):
         pairs = [self.points(seed, int(episode)) for episode in episodes]
         starts = np.array([start for start, _ in pairs], np.float32).reshape(-1, self.agents, 2)
         goals = np.array([goal for _, goal in pairs], np.float32).reshape(-1, self.agents, 2)
-        obstacles = arena(self.boxes)
+        obstacles = self.walls()
         motion = self.motion(obstacles)
         return World(
             name=self.name,
@@ -97,7 +97,7 @@ class UnitScenario(Scenario):
             dynamics=self.dynamics,
             goal_tolerance=TOLERANCE,
             separation=SEPARATION,
-            max_ticks=self.max_ticks,
+            max_ticks=self.time_limit,
             cell=2 * RADIUS,
             starts=starts,
             goals=goals,
@@ -108,6 +108,20 @@ class UnitScenario(Scenario):
             stops=motion.stops,
             notes=f"unit world of the MMD scenes, {self.name}, seed {seed}",
         )
+
+    def walls(self) -> Obstacles:
+        """The map."""
+        return arena(self.boxes)
+
+    @property
+    def time_limit(self) -> int:
+        """Ticks that an episode may take."""
+        return self.max_ticks
+
+    @property
+    def reach(self) -> float:
+        """Drawn coordinates stay within so many metres of the middle."""
+        return REACH
 
     def motion(self, obstacles: Obstacles) -> Motion:
         """See `Scenario.motion`."""
@@ -142,7 +156,7 @@ class UnitScenario(Scenario):
         batch = 256
         for first in range(0, CANDIDATES, batch):
             draws = uniform(*key, np.arange(first, first + batch)[:, None], np.arange(2))
-            spots = (REACH * (2 * draws - 1)).astype(np.float32)
+            spots = (self.reach * (2 * draws - 1)).astype(np.float32)
             if clear is not None:
                 spots = spots[clear.signed_distance(spots) > CLEARANCE]
             spots = spots[(np.linalg.norm(spots[:, None] - kept, axis=-1) > SPACING).all(axis=1)]

@@ -52,7 +52,7 @@ def test_files_on_disk_are_the_registry():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(envs.scenarios.__path__)}
     assert {name for name in files if not name.startswith("-")} == set(NAMES)
     grids = {"corridor", "formation", "intersection", "lifelong-warehouse", "movingai", "surprise", "warehouse"}
-    assert set(NAMES) == {*UNIT, *grids, "rmader-circle", "scene"}
+    assert set(NAMES) == {*UNIT, *grids, "field", "rmader-circle", "scene"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -558,3 +558,16 @@ def test_the_public_scen_gives_its_own_pairs():
     assert len(np.unique(world.starts[:, 0], axis=0)) > 1
     first = SCENARIOS.create("movingai", map=str(chart), scen=str(scen), agents=1, first=0).build(0, [0])
     assert first.starts[0, 0].tolist() == [pairs[0].start[0] + 0.5, pairs[0].start[1] + 0.5]
+
+
+@pytest.mark.parametrize("agents", [8, 64, 256])
+def test_a_field_grows_with_its_fleet(agents: int) -> None:
+    world = SCENARIOS.create("field", agents=agents, density=4.0).build(0, range(2))
+    x0, y0, x1, y1 = world.bounds
+    assert (x1 - x0) * (y1 - y0) == pytest.approx(agents / 4.0, rel=1e-4)
+    assert world.max_ticks == max(256, int(np.ceil(256 * (x1 - x0) / 2)))
+    for spots in (world.starts, world.goals):
+        assert (np.abs(spots) <= x1 - world.radius + 1e-6).all()
+        gap = np.linalg.norm(spots[:, :, None] - spots[:, None], axis=-1) + 9 * np.eye(agents)
+        assert gap.min() > 0.15
+    assert np.abs(world.starts).max() > 0.8 * x1, "they are drawn all over it"

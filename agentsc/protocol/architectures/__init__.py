@@ -28,16 +28,11 @@ class Hosted(Architecture):
     heartbeat_s: float = Field(0.25, gt=0.0, description="a hub that has said nothing for so long says that it lives")
     wait_s: float = Field(2.0, ge=0.0, description="who has not told a hub its goal by then is planned around")
     packet_bits: int = Field(2048, ge=512, le=8192, description="most bits of a hub's packet, one a message round")
-    hub_failure_s: float | None = Field(None, ge=0.0, description="when a hub dies for good, seconds; none: never")
+    hub_failure_s: float | None = Field(None, ge=0.0, description="when the (first) hub dies for good, seconds")
 
     @property
     def hubs(self) -> int:
         """How many radios it puts beside the agents'."""
-        return 1
-
-    @property
-    def failing(self) -> int:
-        """How many hubs die, the first ones."""
         return 1
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from agentsc.protocol.architectures import ARCHITECTURES, Hosted
 
@@ -19,23 +19,11 @@ class Hybrid(Hosted):
     cloud_prior: str = Field("cloud", description="trajectory prior of the cloud")
     backhaul_ms: float = Field(1.0, ge=0.0, allow_inf_nan=False, description="wire between aggregators, one way")
     patience_s: float = Field(4.0, gt=0.0, description="who has heard no hub for so long stops listening to any")
-    failing_hubs: int = Field(1, ge=1, description="aggregators that die at hub_failure_s, the first ones")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Hybrid:
-        if self.failing_hubs > self.regions:
-            raise ValueError(f"failing_hubs must be at most regions, {self.regions}, got {self.failing_hubs}")
-        return self
 
     @property
     def hubs(self) -> int:
         """One in every region."""
         return self.regions
-
-    @property
-    def failing(self) -> int:
-        """See `Hosted.failing`."""
-        return self.failing_hubs
 
     @property
     def minds(self) -> tuple[str, ...]:
