@@ -106,7 +106,7 @@ def test_a_way_through_layers_is_as_short_as_spreading_finds(name: str, lane: in
 def test_who_may_arrive_soon_minds_those_who_pass_its_goal_late() -> None:
     world = world_of("weave", 4)
     lattice = Lattice.of(world)
-    start, goal = np.float32([-0.2, 0.0]), np.float32([0.2, 0.0])
+    start, goal = line((-0.2, 0.0), (0.2, 0.0))
     trip = Trip.of(lattice, start, goal)
     late = Claim(np.vstack([np.tile([0.2, 0.9], (40, 1)), [[0.2, 0.9 - 0.1 * k] for k in range(18)]]))
     assert find(lattice, trip, [late], trip.least + 6) is None
@@ -162,7 +162,7 @@ def test_courses_stay_near_what_was_proposed(name: str) -> None:
 def test_straightening_stays_in_the_tube() -> None:
     world = world_of("weave", 4)
     lattice = Lattice.of(world)
-    start, goal = np.float32([-0.6, 0.0]), np.float32([0.6, 0.0])
+    start, goal = line((-0.6, 0.0), (0.6, 0.0))
     tube = Tube.of(lattice, [Leg(line((-0.6, 0.0), (0.0, 0.6), (0.6, 0.0)), np.inf)], 0.1)
     trip = Trip.of(lattice, start, goal).within(lattice, tube.inside, tube.gate)
     claim = find(lattice, trip, [], 80)
@@ -209,7 +209,7 @@ def test_on_highways_nearly_everybody_goes_round_the_right_way() -> None:
 def test_proposals_that_lead_nowhere_are_left() -> None:
     """One leads out of the map, one through the block in the middle; the third one is longer than it has to be."""
     lattice = Lattice.of(world_of("highways", 4))
-    starts, goals = np.array([[-0.5, 0.0]]), np.float32([[0.5, 0.0]], np.float32)
+    starts, goals = line((-0.5, 0.0)), line((0.5, 0.0))
     outside = [Leg(line((-0.5, 0.0), (-3.0, 0.0)), np.inf), Leg(line((-3.0, 0.0), (0.5, 0.0)), np.inf)]
     through = [Leg(line((-0.5, 0.0), (0.5, 0.0)), np.inf)]
     around = [Leg(line((-0.5, 0.0), (-0.5, 0.55), (0.5, 0.55), (0.5, 0.0)), np.inf)]
@@ -223,7 +223,7 @@ def test_proposals_that_lead_nowhere_are_left() -> None:
 def test_who_is_held_up_in_a_tube_takes_another_one() -> None:
     """Somebody is led through the first one for long."""
     lattice = Lattice.of(world_of("weave", 4))
-    starts, goals = np.array([[-0.5, 0.0], [0.0, 0.0]]), np.float32([[0.5, 0.0], [0.0, -0.6]], np.float32)
+    starts, goals = line((-0.5, 0.0), (0.0, 0.0)), line((0.5, 0.0), (0.0, -0.6))
     straight = [Leg(line((-0.5, 0.0), (0.5, 0.0)), np.inf)]
     around = [Leg(line((-0.5, 0.0), (0.0, 0.5), (0.5, 0.0)), np.inf)]
     lead = search.Lead(np.repeat(starts[None], 61, axis=0), np.array([0, 60]))
