@@ -1,6 +1,6 @@
 """What does the trajectory prior bring to courses: do they follow a map's pattern, and what does that cost?
 
-    python experiments/course_prior.py [--episodes 10] [--out experiments/results/course-prior]
+    python experiments/course_prior.py [--episodes 10] [--workers 1] [--out experiments/results/course-prior]
 
 The protocol `intent` on a perfect link, seed 2026, whole runs. Courses are searched over the whole map (*search*), or
 in tubes around proposals: the routes that the prior is conditioned on (*routes*), samples of the prior, each drawn by
@@ -16,6 +16,8 @@ import argparse
 import csv
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,25 +61,41 @@ class Row(NamedTuple):
     cpu_s: float
 
 
-def measure(episodes: int) -> Iterator[Row]:
+def measure(episodes: int, workers: int) -> Iterator[Row]:
     """All cells, in all ways."""
-    for scenario, agents in CELLS:
-        for how, options in HOW.items():
-            if how == "joint, wide" and scenario in PATTERNED:
-                continue
-            began = time.process_time()
-            log = agentsc.run(
-                scenario={"name": scenario, "agents": agents}, protocol={"name": "intent", **options}, link="perfect",
-                episodes=episodes, seed=SEED, set=["record.episodes=[]"],
-            ).log  # fmt: skip
-            spent = (time.process_time() - began) / episodes
-            for row in lane_rows(log):
-                yield Row(
-                    scenario, agents, how, row["episode"], row["success"], round(row["adherence"], 6),
-                    round(row["duration_s"] / log.dt), round(row["path_length_ratio"], 6),
-                    round(1e3 * row["smoothness_m"], 6), round(row["bits"] / agents / 1e3, 4), round(spent, 3),
-                )  # fmt: skip
-            print(scenario, agents, how, f"{spent:.2f} s", flush=True)
+    cells = [
+        (scenario, agents, how, episodes)
+        for scenario, agents in CELLS
+        for how in HOW
+        if how != "joint, wide" or scenario not in PATTERNED
+    ]
+    with ProcessPoolExecutor(workers, get_context("spawn"), warm_up) as pool:
+        for cell, rows in zip(cells, pool.map(measured, *zip(*cells, strict=True)), strict=True):
+            print(*cell[:3], f"{rows[0].cpu_s:.2f} s", flush=True)
+            yield from rows
+
+
+def warm_up() -> None:
+    """Load all that is loaded once, so that no cell's seconds count it."""
+    measured("highways", 2, "joint", 1)
+
+
+def measured(scenario: str, agents: int, how: str, episodes: int) -> list[Row]:
+    """One cell."""
+    began = time.process_time()
+    log = agentsc.run(
+        scenario={"name": scenario, "agents": agents}, protocol={"name": "intent", **HOW[how]}, link="perfect",
+        episodes=episodes, seed=SEED, set=["record.episodes=[]"],
+    ).log  # fmt: skip
+    spent = (time.process_time() - began) / episodes
+    return [
+        Row(
+            scenario, agents, how, row["episode"], row["success"], round(row["adherence"], 6),
+            round(row["duration_s"] / log.dt), round(row["path_length_ratio"], 6),
+            round(1e3 * row["smoothness_m"], 6), round(row["bits"] / agents / 1e3, 4), round(spent, 3),
+        )
+        for row in lane_rows(log)
+    ]  # fmt: skip
 
 
 def summary(rows: list[Row]) -> str:
@@ -116,10 +134,11 @@ def main() -> None:
     """Run, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=1, help="processes; rows do not depend on it, but for seconds")
     parser.add_argument("--out", type=Path, default=HERE / "results" / NAME, help="folder for the results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = list(measure(options.episodes))
+    rows = list(measure(options.episodes, options.workers))
     with (options.out / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(Row._fields)

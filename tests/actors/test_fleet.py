@@ -64,6 +64,7 @@ def test_every_backend_gives_the_same_digest_and_counters(ray_once: None, protoc
             np.testing.assert_array_equal(
                 getattr(log, name), getattr(local, name), err_msg=f"{name}, {hosts} hosts"
             )
+        # Courses need no network on a map without a motion pattern.
         assert log.network_s is not None and (log.network_s > 0.0 or protocol == "intent")
 
 
@@ -76,6 +77,16 @@ def test_goals_failures_and_joins_reach_agents_on_every_host(ray_once: None, pro
         log = log_of(**options, backend="ray", hosts=2)
         assert log.digest() == local.digest(), scenario["name"]
         assert not np.array_equal(local.goals, log_of(**options | {"ticks": 2}).goals)
+
+
+def test_every_host_draws_the_same_proposals_for_courses(ray_once: None) -> None:
+    options = {"protocol": {"name": "intent"}, "scenario": {"name": "conveyor", "agents": 4}, "ticks": 90}
+    local = log_of(**options)
+    assert local.success.all() and local.adherence is not None and (local.adherence == 1.0).all()
+    for hosts in (1, 2):
+        log = log_of(**options, backend="ray", hosts=hosts)
+        assert log.digest() == local.digest(), f"{hosts} hosts"
+        assert log.network_s is not None and log.network_s > 0.0
 
 
 def test_every_host_makes_the_same_plans_for_everybody(ray_once: None) -> None:

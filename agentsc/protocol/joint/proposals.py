@@ -2,9 +2,10 @@
 
 A proposal is a chain of windows. Each is a sample of the prior, conditioned on the local map and on the way that the
 map's motion pattern suggests from where the window before is left; its first part is kept, and the next window begins
-there. Samples with the same number are drawn together: in each window everybody is drawn once, and once more, guided
-to keep clear of what others with that number have just drawn. All that goes in is known to everybody who has heard
-all wishes, and all noise is keyed, so everybody draws the same; no proposal crosses the air.
+there. Samples with the same number are drawn together: in each window everybody is drawn once, and then from the same
+noise once more, guided to keep clear of what others with that number have just drawn. Then everybody is given one of
+its samples to begin with, so that together they meet as little as may be. All that goes in is known to everybody who
+has heard all wishes, and all noise is keyed, so everybody draws the same; no proposal crosses the air.
 
 Proposals need not keep apart, nor clear of obstacles to the millimetre: the search does that, in tubes around them
 (`agentsc.protocol.joint.tubes`).
@@ -40,6 +41,8 @@ NEIGHBOURS = 6
 """Others that guidance looks at, nearest first."""
 CARE = 1.08
 """Radii that guidance keeps from obstacles."""
+SWEEPS = 4
+"""Times that everybody may choose another sample, in turn."""
 WINDING = 2.5
 """A leg is at most so many times as long as its ends are apart: so it does not come back to where it has been."""
 SPARE_WINDOWS = 6
@@ -67,8 +70,9 @@ class Proposer:
     Args:
         setup: the map, its motion pattern, the prior. sample: asks the core.
         count: samples per agent. against: a way straight against the pattern costs so many times its length.
-        how: "joint": everybody is drawn a second time in each window, to keep clear of the others; "alone": once;
-            "route": never, the ways that samples are conditioned on stand for them.
+        how: "joint": everybody is drawn a second time in each window, to keep clear of the others, and samples are
+            chosen to go well together; "alone": none of that; "route": nothing is drawn, the ways that samples are
+            conditioned on stand for them.
     """
 
     def __init__(self, setup: Setup, sample: Sampler, count: int, against: float, how: How) -> None:
@@ -82,7 +86,7 @@ class Proposer:
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
 
     def propose(self, starts: Floats, goals: Floats, key: tuple[int, ...], stop: bool = True) -> list[list[Proposal]]:
-        """Several proposals for each agent, the likeliest to be of use first.
+        """Several proposals for each agent, the one to begin with first.
 
         Args:
             starts, goals: float32 [agent, 2], metres. key: words that all noise is keyed by.
@@ -112,10 +116,16 @@ class Proposer:
                 break
             points, routes = self._draw(chains, due, goal[due, chains.target[due]], agent, key, window)
             self._keep(chains, due, points, routes, targets[agent[due], chains.target[due]], last)
+        done = np.flatnonzero(chains.target > last)
         found: list[list[Proposal]] = [[] for _ in range(agents)]
-        for row in range(rows):
-            if chains.target[row] > last:
-                found[agent[row]].append(joined(chains.legs[row]))
+        for row in done.tolist():
+            found[agent[row]].append(joined(chains.legs[row]))
+        if self.how == "joint" and len(done):
+            tracks = tracks_of([chains.legs[row] for row in done.tolist()])
+            first = np.zeros(agents, np.int64)
+            chosen = harmonious(tracks, agent[done], 1.1 * world.separation)
+            first[: len(chosen)] = chosen
+            found = [mine[k:] + mine[:k] for mine, k in zip(found, first.tolist(), strict=True)]
         return found
 
     def _draw(
@@ -130,15 +140,16 @@ class Proposer:
         )
         if self.how == "route":
             return np.asarray(self._basis @ context.nominal, np.float32), routes
-        points = self._sampled(context, self._keys(key, agent[due], due, window, 0), self._walls(len(due)))
+        keys = self._keys(key, agent[due], due, window)
+        points = self._sampled(context, keys, self._walls(len(due)))
         if self.how == "joint" and len(np.unique(agent[due])) > 1:
             peers = self._others(points, agent[due], due % self.count)
-            points = self._sampled(context, self._keys(key, agent[due], due, window, 1), peers)
+            points = self._sampled(context, keys, peers)
         return points, routes
 
-    def _keys(self, key: tuple[int, ...], agent: Ints, row: Ints, window: int, draw: int) -> NDArray[np.uint64]:
+    def _keys(self, key: tuple[int, ...], agent: Ints, row: Ints, window: int) -> NDArray[np.uint64]:
         stream = keyed.stream_id("proposal")
-        return np.asarray(keyed.hash_words(*key, stream, agent, row % self.count, window, draw), np.uint64)
+        return np.asarray(keyed.hash_words(*key, stream, agent, row % self.count, window), np.uint64)
 
     def _sampled(self, context: Context, keys: NDArray[np.uint64], peers: Peers) -> Floats:
         reply = self.sample(SampleRequest(self.setup.prior, context, keys, 1, peers=peers))
@@ -210,3 +221,43 @@ def joined(windows: Proposal) -> Proposal:
         if np.isfinite(window.within_m):  # a place to pass
             ends = []
     return legs
+
+
+def tracks_of(proposals: list[Proposal]) -> Floats:
+    """Where proposals are at every `STRIDE`-th tick, float32 [n, T, 2], metres; they rest where they end."""
+    paths = [
+        np.concatenate([part for leg in each for part in (leg.path[:-1], np.repeat(leg.path[-1:], leg.ticks + 1, 0))])
+        for each in proposals
+    ]
+    last = max(len(path) for path in paths)
+    when = np.arange(0, last, STRIDE)
+    return np.stack([path[np.minimum(when, len(path) - 1)] for path in paths])
+
+
+def harmonious(tracks: Floats, agent: Ints, distance: float) -> Ints:
+    """Which of its samples each agent begins with, so that they come too close as seldom as may be.
+
+    Agents choose in turn, a few times over, what comes too close least often to what the others have chosen.
+
+    Args:
+        tracks: float32 [n, T, 2], metres. agent: int64 [n], ascending, whose track each is. distance: metres.
+
+    Returns:
+        int64 [agent], numbers among the tracks of each; 0 for one that has none.
+    """
+    count = int(agent.max()) + 1
+    begin, end = np.searchsorted(agent, np.arange(count)), np.searchsorted(agent, np.arange(count), side="right")
+    meetings = np.zeros((len(tracks), len(tracks)), np.int64)
+    for n, track in enumerate(tracks):
+        gap = tracks - track
+        meetings[n] = ((gap * gap).sum(-1) < np.float32(distance) ** 2).sum(-1)
+    meetings[agent[:, None] == agent] = 0
+    chosen = begin.copy()
+    for _ in range(SWEEPS):
+        before = chosen.copy()
+        for k in np.flatnonzero(end > begin).tolist():
+            others = chosen[(end > begin) & (np.arange(count) != k)]
+            chosen[k] = begin[k] + int(meetings[begin[k] : end[k], others].sum(-1).argmin())
+        if (chosen == before).all():
+            break
+    return np.asarray(chosen - begin, np.int64)
