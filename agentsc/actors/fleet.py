@@ -46,6 +46,12 @@ class Fleet(Protocol):
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""
 
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        """Before the start: whose processes come later, bool [lane, agent]."""
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        """Whose processes die now, and whose start, bool [lane, agent] each; nobody's do both."""
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of all agents."""
 
@@ -117,6 +123,12 @@ class LocalFleet:
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         self.block.muster(alive, tick)
 
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        self.block.late(agents)
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        crash(self.block, died, started)
+
     def trace(self, tick: int) -> Trace | None:
         return self.block.trace(tick)
 
@@ -132,6 +144,14 @@ class LocalFleet:
 
     def close(self) -> None:
         pass
+
+
+def crash(block: Block, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+    """Stop and restart processes of one block: bool [lane, agent of the block] each."""
+    if died.any():
+        block.stop(np.flatnonzero(died))
+    if started.any():
+        block.restart(np.flatnonzero(started))
 
 
 def spent(statistics: Mapping[str, Any]) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.actors.fleet import inbox_of, join_packets, make_core, spent, split
+from agentsc.actors.fleet import crash, inbox_of, join_packets, make_core, spent, split
 from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
@@ -60,6 +60,14 @@ class HostActor:
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who of this block takes part from now on."""
         self.block.muster(alive, tick)
+
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        """Whose processes come later, of all blocks."""
+        self.block.late(agents)
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        """Whose processes die and start now, of this block."""
+        crash(self.block, died, started)
 
     def report(self, tick: int) -> tuple[Trace | None, list[Beliefs], Counters]:
         """For recorders and metrics."""
@@ -118,6 +126,13 @@ class RayFleet:
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        _get([host.late.remote(agents) for host in self.hosts])
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        pairs = zip(self.hosts, self.ids, strict=True)
+        _get([host.crash.remote(died[:, ids], started[:, ids]) for host, ids in pairs])
 
     def trace(self, tick: int) -> Trace | None:
         reports = _get([host.report.remote(tick) for host in self.hosts])

@@ -98,6 +98,9 @@ class _Run:
         self.proximity = np.full(world.starts.shape[:2], np.inf, np.float32)
         self.active = np.ones(world.lanes, bool)
         self.goals, self.alive = self.arena.goals, np.ones(world.starts.shape[:2], bool)
+        self.running = self.arena.running
+        if not self.running.all():
+            fleet.late(~self.running)
         self.unheard = np.zeros(world.lanes, np.int64)
         self.spoke = np.zeros(world.lanes, np.int64)
         self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
@@ -159,7 +162,7 @@ class _Run:
         return log
 
     def _announce(self, tick: int) -> None:
-        """Tell agents what has changed for themselves: their goals, and whether they take part."""
+        """Tell agents what has changed for themselves: their goals, whether they take part, whether they run."""
         arena = self.arena
         if arena.goals is not self.goals:
             self.goals = arena.goals
@@ -168,6 +171,9 @@ class _Run:
             before, self.alive = self.alive, arena.alive
             if (before != self.alive).any():
                 self.fleet.muster(self.alive, tick)
+        if arena.running is not self.running:
+            before, self.running = self.running, arena.running
+            self.fleet.crash(before & ~self.running, ~before & self.running)
 
     def _deliver(self, clock: int) -> Deliveries:
         """What radios that are on have received."""

@@ -49,7 +49,7 @@ _NOT_IN_A_KEY = ("episodes", "first_episode", "backend", "hosts", "device", "rec
 
 _CAME_LATER: dict[str, Tree] = {
     "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
-    "protocol": {"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1},
+    "protocol": {"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1, "silence_s": None},
     "plan_code": {"name": "spline", "delta_bits": 6},
 }
 """Options added after rows had been published, with the value that held before. At that value they do not enter a

@@ -74,8 +74,13 @@ class Intent(Negotiated):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
     silence_s: float | None = Field(
-        4.0, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
+        None, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
     )
+
+    @property
+    def restarts(self) -> bool:
+        """A restarted process comes back by a rally, if those are allowed."""
+        return self.silence_s is not None
 
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
@@ -600,7 +605,8 @@ class IntentBlock(NegotiatedBlock):
         """See `Block.muster`."""
         new = alive & ~self.alive
         super().muster(alive, tick)
-        self._wake(np.flatnonzero(new.ravel()))
+        if self.silence < FOR_EVER:
+            self._wake(np.flatnonzero(new.ravel()))
 
     def _wake(self, rows: Ints) -> None:
         """From now on these listen: nobody has been silent for them before."""
