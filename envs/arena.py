@@ -92,6 +92,11 @@ class Arena:
         return self.story.tasks_done
 
     @property
+    def running(self) -> NDArray[np.bool_]:
+        """Bool [lane, agent]: whose process runs."""
+        return self.story.running
+
+    @property
     def alive(self) -> NDArray[np.bool_]:
         """bool [lane, agent], joined and not failed; the same object until it changes."""
         return self.story.alive

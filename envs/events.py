@@ -1,4 +1,4 @@
-"""What happens while a run goes on: boxes appear, goals change, agents fail or join.
+"""What happens while a run goes on: boxes appear, goals change, agents fail or join, processes die and come back.
 
 Events are data, drawn before the start and known to the simulator alone. `envs.story` makes them happen.
 
@@ -22,9 +22,10 @@ Float = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-BOX, FAIL, JOIN, GOAL = range(4)
-KINDS = ("box", "fail", "join", "goal")
-"""Names of the kinds: a box comes, an agent fails, an agent joins, an agent is given another goal."""
+BOX, FAIL, JOIN, GOAL, DIE, START = range(6)
+KINDS = ("box", "fail", "join", "goal", "die", "start")
+"""Names of the kinds: a box comes, an agent fails, an agent joins, an agent is given another goal; its process dies, while
+its vehicle goes on as that has committed; its process starts, and knows nothing of what was before."""
 
 PLAN_TICKS = 56
 """Ticks that a committed plan can last: 32 of its own, and it may start 24 ahead. Notice may not be shorter."""
@@ -97,6 +98,10 @@ class Events:
             who = np.stack([self.lane, self.subject], -1)[self.kind == kind]
             if len(np.unique(who, axis=0)) < len(who):
                 raise ConfigError(f"world.events must have one event of kind {KINDS[kind]} per subject, got several")
+        process = np.isin(self.kind, (DIE, START))
+        who = np.stack([self.lane, self.subject, self.tick], -1)[process]
+        if len(np.unique(who, axis=0)) < len(who):
+            raise ConfigError("world.events must let a process die or start once per tick at most, got both or twice")
 
     def select(self, pick: Any) -> Events:
         """Some lanes, in the order of ``pick``."""
@@ -113,6 +118,16 @@ class Events:
         found = np.full(shape, otherwise, np.int64)
         mine = self.kind == kind
         found[self.lane[mine], self.subject[mine]] = self.tick[mine]
+        return found
+
+    def running(self, tick: int, shape: tuple[int, int]) -> Flags:
+        """bool ``shape`` [lane, agent]: whose processes run at a tick; one that starts before it dies came late."""
+        process = np.isin(self.kind, (DIE, START))
+        found = np.ones(shape, bool)
+        order = np.flatnonzero(process)[np.argsort(self.tick[process], kind="stable")]
+        found[self.lane[order[::-1]], self.subject[order[::-1]]] = self.kind[order[::-1]] == DIE
+        past = order[self.tick[order] <= tick]
+        found[self.lane[past], self.subject[past]] = self.kind[past] == START
         return found
 
     def last(self, lanes: int) -> Ints:

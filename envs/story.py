@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import BOX, FAIL, GOAL, JOIN, Events, LateMaps
+from envs.events import BOX, DIE, FAIL, GOAL, JOIN, START, Events, LateMaps
 from envs.geometry import Obstacles
 from envs.world import World
 
@@ -31,6 +31,7 @@ class Story:
         goals: float32 [lane, agent, 2], metres, current ones.
         tasks_done: int64 [lane, agent], goals served.
         joined, failed: bool [lane, agent]. alive: bool [lane, agent], joined and not failed.
+        running: bool [lane, agent], whose process has not died, or has started again.
         settled: bool [lane], all that was to happen to agents of a lane has, so that it may end. Boxes hold up nobody.
         visited_tick: int64 [lane, site], when an agent first rested at a site; -1 for not yet.
         visible, solid: bool [lane, box], late boxes that can be seen, and that stand.
@@ -57,6 +58,7 @@ class Story:
         self.obstructed: dict[int, Obstacles] = {}
         self.joined, self.failed = self._joins <= 0, self._fails <= 0
         self.alive = self.joined & ~self.failed
+        self.running = self.events.running(0, (lanes, agents))
         self.settled = np.zeros(lanes, bool)
         self._happen(0, world.starts)
 
@@ -113,6 +115,8 @@ class Story:
         if len(now):
             self.goals = self.goals.copy()
             self.goals[events.lane[now], events.subject[now]] = events.goal[now]
+        if ((events.tick == tick) & np.isin(events.kind, (DIE, START))).any():
+            self.running = events.running(tick, self.running.shape)
         joined, failed = self._joins <= tick, self._fails <= tick
         if (joined != self.joined).any() or (failed != self.failed).any():
             self.joined, self.failed, self.alive = joined, failed, joined & ~failed

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import ConfigError
-from envs.events import GOAL, Events
+from envs.events import DIE, GOAL, START, Events
 from envs.geometry import Obstacles
 from envs.tasks import GoalQueue, Shape, Sites
 
@@ -124,6 +124,11 @@ class World:
     def moves_goals(self) -> bool:
         """Whether some event gives an agent another goal."""
         return self.events is not None and bool((self.events.kind == GOAL).any())
+
+    @property
+    def processes_die(self) -> bool:
+        """Whether processes die, start again or come late."""
+        return self.events is not None and bool(np.isin(self.events.kind, (DIE, START)).any())
 
     @property
     def changes(self) -> bool:

@@ -52,6 +52,12 @@ class Fleet(Protocol):
     def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
         """Those lanes begin with agents at starts, wanting to goals [lane, agent, 2]; see `agentsc.hosting.lanes`."""
 
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        """Before the start: whose processes come later, bool [lane, agent]."""
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        """Whose processes die now, and whose start, bool [lane, agent] each; nobody's do both."""
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of all agents."""
 
@@ -146,6 +152,12 @@ class LocalFleet:
     def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
         self.block.begin(starts, goals, lanes)
 
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        self.block.late(agents)
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        crash(self.block, died, started)
+
     def trace(self, tick: int) -> Trace | None:
         return self.block.trace(tick)
 
@@ -161,6 +173,14 @@ class LocalFleet:
 
     def close(self) -> None:
         pass
+
+
+def crash(block: Block, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+    """Stop and restart processes of one block: bool [lane, agent of the block] each."""
+    if died.any():
+        block.stop(np.flatnonzero(died))
+    if started.any():
+        block.restart(np.flatnonzero(started))
 
 
 def spent(statistics: Mapping[str, Any]) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.actors.fleet import Maker, inbox_of, join_packets, make_core, spent, split
+from agentsc.actors.fleet import Maker, crash, inbox_of, join_packets, make_core, spent, split
 from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
@@ -70,6 +70,14 @@ class HostActor:
     def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
         """Those lanes begin."""
         self.block.begin(starts, goals, lanes)
+
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        """Whose processes come later, of all blocks."""
+        self.block.late(agents)
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        """Whose processes die and start now, of this block."""
+        crash(self.block, died, started)
 
     def report(self, tick: int) -> tuple[Trace | None, list[Beliefs], Counters]:
         """For recorders and metrics."""
@@ -135,6 +143,13 @@ class RayFleet:
 
     def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
         _get([host.begin.remote(starts, goals, lanes) for host in self.hosts])
+
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        _get([host.late.remote(agents) for host in self.hosts])
+
+    def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
+        pairs = zip(self.hosts, self.ids, strict=True)
+        _get([host.crash.remote(died[:, ids], started[:, ids]) for host, ids in pairs])
 
     def trace(self, tick: int) -> Trace | None:
         reports = _get([host.report.remote(tick) for host in self.hosts])

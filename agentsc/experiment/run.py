@@ -138,6 +138,11 @@ def prepare(config: RunConfig) -> Job:
             f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
             f"only once, got {config.scenario.name} (choose another protocol, or set its events to 0)"
         )
+    if world.processes_die and not protocol.restarts:
+        raise ConfigError(
+            f"scenario must let processes run with protocol {config.protocol.name}, which has no rule for restarts, "
+            f"got {config.scenario.name} (choose another protocol, set restarts to 0, or protocol.silence_s for intent)"
+        )
     if config.backend == "ray" and config.hosts > world.agents:
         raise ConfigError(f"hosts must be at most the number of agents, {world.agents}, got {config.hosts}")
     if config.ticks is not None:

@@ -113,6 +113,9 @@ class _Run:
         self.active = np.ones(world.lanes, bool)
         self.goals, self.alive = self.arena.goals, np.ones(world.starts.shape[:2], bool)
         self.seen = np.zeros_like(self.arena.known_boxes())
+        self.running = self.arena.running
+        if not self.running.all():
+            fleet.late(~self.running)
         self.unheard = np.zeros(world.lanes, np.int64)
         self.spoke = np.zeros(world.lanes, np.int64)
         self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
@@ -174,7 +177,7 @@ class _Run:
         return log
 
     def _announce(self, tick: int) -> None:
-        """Tell agents what has changed for themselves: their goals, whether they take part, what they see."""
+        """Tell agents what has changed for themselves: goals, whether they take part and run, what they see."""
         arena = self.arena
         seen = arena.known_boxes()
         if seen is not self.seen:
@@ -189,6 +192,9 @@ class _Run:
             before, self.alive = self.alive, arena.alive
             if (before != self.alive).any():
                 self.fleet.muster(self.alive, tick)
+        if arena.running is not self.running:
+            before, self.running = self.running, arena.running
+            self.fleet.crash(before & ~self.running, ~before & self.running)
 
     def _deliver(self, clock: int) -> Deliveries:
         """What radios that are on have received."""

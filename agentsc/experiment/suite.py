@@ -54,6 +54,7 @@ _CAME_LATER: dict[str, Tree] = {
         **{"trigger": "surprise", "tells_boxes": True},
         # Rows of `intent` from before have no proposals, and are of maps without a motion pattern, as it is by default.
         **{"proposals": 4, "proposals_for": "patterned", "tube": 3.0, "against": 30.0, "drawn": "joint"},
+        "silence_s": None,
     },
     "plan_code": {"name": "spline", "delta_bits": 6},
 }

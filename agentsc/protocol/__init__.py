@@ -240,9 +240,32 @@ class Block(ABC):
         """Only of blocks whose lanes begin one by one, see `agentsc.hosting.lanes`."""
         raise NotImplementedError(f"all lanes of a {type(self).__name__} begin when it is made")
 
+    def late(self, agents: NDArray[np.bool_]) -> None:
+        """Before the start: the processes of these agents, bool [lane, agent], of all blocks, come later.
+
+        Raises:
+            ConfigError: the protocol has no rule for that; so do `stop` and `restart`.
+        """
+        raise _no_restarts(self)
+
+    def stop(self, rows: NDArray[np.int64]) -> None:
+        """The processes of some rows (lane · agents of the block + place in it) die; their vehicles go on."""
+        raise _no_restarts(self)
+
+    def restart(self, rows: NDArray[np.int64]) -> None:
+        """The processes of some rows start, knowing the roster and what their vehicles say."""
+        raise _no_restarts(self)
+
     def trace(self, tick: int) -> Trace | None:
         """What to show of these agents; None when they have no plans."""
         return None
+
+
+def _no_restarts(block: Block) -> ConfigError:
+    return ConfigError(
+        f"scenario must let processes run for this protocol, got one in which they die or start anew "
+        f"({type(block).__name__} has no rule for restarts)"
+    )
 
 
 class Variant(Plugin):
@@ -301,6 +324,11 @@ class Variant(Plugin):
     @property
     def oracle(self) -> bool:
         """Whether it sees what no radio delivers: a bound to compare with, not a protocol to use."""
+        return False
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it has a rule for processes that die, start anew or come late."""
         return False
 
     @property

@@ -1,4 +1,4 @@
-"""Nothing stays as it was: obstacles appear, doors close, roles are swapped, agents fail and join."""
+"""Nothing stays as it was: obstacles appear, doors close, roles are swapped, agents fail and join, processes die."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from envs.errors import ConfigError
-from envs.events import BOX, FAIL, GOAL, JOIN, PLAN_TICKS, Events
+from envs.events import BOX, DIE, FAIL, GOAL, JOIN, PLAN_TICKS, START, Events
 from envs.keyed import hash_words, stream_id, uniform
 from envs.maps import rooms
 from envs.scenarios import SCENARIOS
@@ -77,7 +77,8 @@ class Surprise(GridScenario):
     ``notice_ticks`` later; they never close on an agent (`envs.events`). Obstacles are 1 m wide, in the inner part of
     a room and off every start and goal; doors close only where every room stays reachable. A role change swaps the
     goals of two agents. Who fails is silent, ends its committed plan and stays there, and does not count for success;
-    who joins stands at its start, silent, until it does. Nobody has more than one of these roles.
+    who joins stands at its start, silent, until it does. A restart: an agent's process dies, and starts anew
+    ``down_s`` later, knowing nothing; its vehicle goes on as it had committed. Nobody has more than one of these roles.
     """
 
     name: ClassVar[str] = "surprise"
@@ -88,6 +89,8 @@ class Surprise(GridScenario):
     failures: int = Field(1, ge=0, description="agents that fail")
     joins: int = Field(1, ge=0, description="agents that join later")
     role_changes: int = Field(1, ge=0, description="pairs of agents that swap goals")
+    restarts: int = Field(0, ge=0, description="agents whose process dies and starts anew")
+    down_s: float = Field(5.0, gt=0, le=600, description="time from a process's death to its restart, s")
     first_s: float = Field(2.0, ge=0, le=600, description="earliest time of an event or announcement, s")
     window_s: float = Field(15.0, ge=0, le=600, description="within this time after it all of them happen, s")
     notice_ticks: int = Field(
@@ -111,10 +114,10 @@ class Surprise(GridScenario):
 
     def build(self, seed: int, episodes: Sequence[int]) -> World:
         """See `Scenario.build`."""
-        needed = self.failures + self.joins + 2 * self.role_changes
+        needed = self.failures + self.joins + self.restarts + 2 * self.role_changes
         if needed > self.agents:
             raise ConfigError(
-                f"scenario.surprise.agents must be at least {needed} (failures, joins, two per role change), "
+                f"scenario.surprise.agents must be at least {needed} (failures, joins, restarts, two per role change), "
                 f"got {self.agents}"
             )
         world = super().build(seed, episodes)
@@ -149,6 +152,10 @@ class Surprise(GridScenario):
             one, other = who.pop(), who.pop()
             rows += [(max(tick, 1), GOAL, one, *world.goals[lane, other].tolist())]
             rows += [(max(tick, 1), GOAL, other, *world.goals[lane, one].tolist())]
+        down = max(round(self.down_s / self.dt), 1)
+        for tick in when(DIE, self.restarts):
+            agent = who.pop()
+            rows += [(max(tick, 1), DIE, agent, *nowhere), (max(tick, 1) + down, START, agent, *nowhere)]
         return rows, boxes
 
     def _free_cells(self, world: World, lane: int, key: tuple[int, int, int]) -> Cells:

@@ -94,7 +94,7 @@ class RestlessIntent(Restless, IntentBlock):
 
 def flown(
     schedule: Schedule, hazards: Hazards, planner: Any = RestlessIntent, *, agents: int = 5, seed: int = 0,
-    ticks: int = 120, lanes: int = LANES, silence_s: float = 0.6, **rest: Any,
+    ticks: int = 100, lanes: int = LANES, silence_s: float = 0.6, ahead_ticks: int = 4, **rest: Any,
 ) -> tuple[Flown, list[IntentBlock]]:  # fmt: skip
     """What `brave` finds, and the blocks."""
     blocks: list[IntentBlock] = []
@@ -104,8 +104,9 @@ def flown(
         return blocks[-1]
 
     variant = PROTOCOLS.create(
-        "intent", patience_s=60.0, renew_s=0.2, silence_s=silence_s, clock_skew_s=hazards.skew * ROUND_S
-    )
+        "intent", patience_s=60.0, renew_s=0.2, silence_s=silence_s, ahead_ticks=ahead_ticks,
+        clock_skew_s=hazards.skew * ROUND_S,
+    )  # fmt: skip
     outcome = brave(
         schedule, hazards, lanes=lanes, agents=agents, ticks=ticks, seed=seed, planner=made, variant=variant,
         apart=0.14, half=0.45, **rest,
@@ -132,9 +133,9 @@ def test_nobody_comes_too_close_whoever_is_left_out(request: pytest.FixtureReque
         max_examples=500 if thorough else 6, deadline=None, derandomize=not thorough, database=None,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
-    @given(schedules, hazards, st.integers(3, 6), st.integers(0, 2**31))
-    def anything(schedule: Schedule, hazard: Hazards, agents: int, seed: int) -> None:
-        outcome, blocks = flown(schedule, hazard, agents=agents, seed=seed)
+    @given(schedules, hazards, st.integers(3, 6), st.sampled_from([4, 32]), st.integers(0, 2**31))
+    def anything(schedule: Schedule, hazard: Hazards, agents: int, ahead: int, seed: int) -> None:
+        outcome, blocks = flown(schedule, hazard, agents=agents, seed=seed, ahead_ticks=ahead)
         assert not outcome.collided.any(), f"{outcome.closest.min():.4f} m"
         left_out = sum(int((~block.member).any(1).sum()) for block in blocks)
         anew = sum(int((block.root > 0).sum()) for block in blocks)

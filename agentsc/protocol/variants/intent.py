@@ -98,7 +98,7 @@ class Intent(Negotiated):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
     silence_s: float | None = Field(
-        4.0, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
+        None, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
     )
 
     proposals: int = Field(4, ge=0, description="ways per agent that are drawn from the prior for a course; 0 is none")
@@ -112,6 +112,11 @@ class Intent(Negotiated):
     drawn: How = Field(
         "joint", description="proposals: by the prior, guided to keep clear of one another; each alone; or just routes"
     )
+
+    @property
+    def restarts(self) -> bool:
+        """A restarted process comes back by a rally, if those are allowed."""
+        return self.silence_s is not None
 
     def block(self, setup: Setup, ids: Sequence[int]) -> IntentBlock:
         return IntentBlock(self, setup, ids)
@@ -165,6 +170,8 @@ class IntentBlock(NegotiatedBlock):
         """The newest course that each row has agreed to, and its root and number + 1."""
         self.forgetful = np.zeros(rows, bool)
         self.unborn = np.zeros(rows, bool)
+        self.born = np.full(rows, -1, np.int64)
+        """Last round by which a rally may be numbered that each row's process has taken part in before a restart."""
         self.newest = np.zeros(rows, np.int64)
         """Number of the newest rally that each row has heard of."""
         self.without: dict[int, tuple[int, ...]] = {}
@@ -504,7 +511,7 @@ class IntentBlock(NegotiatedBlock):
     def _lay(self, row: int, progress: Progress, place: int, first: int) -> None:
         """Write steps from ``first`` on into the track; before each of them the row rests."""
         last = int(progress.steps[place])
-        done = np.minimum(progress.done[place, first + 1 : last + 1], self.track.shape[1] - 1)
+        done = progress.done[place, first + 1 : last + 1]  # what comes after the end of all times is left out
         spots = progress.course.route[first + 1 : last + 1, self.ids[place]]
         until = np.append(done[1:], self.track.shape[1])
         for at, end, spot in zip(done, until, spots, strict=True):
@@ -610,8 +617,8 @@ class IntentBlock(NegotiatedBlock):
                 self.without.pop(row, None)
                 if me in out:
                     self.without[row] = out
-            if me in out:
-                return
+            if me in out or root // CALLERS <= self.born[row]:
+                return  # it may have taken part in an earlier life, and agreed to something
             # Whom the present course leaves out, and who has been silent since, need not be waited for once more.
             away = ~self.member[row] & (self.clock - self.heard_at[row] >= self.silence)
             whole = tuple(sorted({*out, *np.flatnonzero(away).tolist()}))
@@ -740,14 +747,16 @@ class IntentBlock(NegotiatedBlock):
         """See `Block.muster`."""
         new = alive & ~self.alive
         super().muster(alive, tick)
-        self._wake(np.flatnonzero(new.ravel()))
+        if self.silence < FOR_EVER:
+            self._wake(np.flatnonzero(new.ravel()))
 
     def _wake(self, rows: Ints) -> None:
         """From now on these listen: nobody has been silent for them before."""
         self.heard_at[rows], self.called[rows] = self.clock, self.clock
         self.tries[rows] = 0
-        # Numbers of rallies must be later than those of an earlier life.
-        self.may_call[rows] = self.clock + 2 + self.skew
+        # Rallies that a process takes part in must be later than all of its earlier life.
+        self.born[rows] = self.clock + self.skew + TRUST + 1
+        self.may_call[rows] = self.born[rows] + 1
 
     # -- where everybody is ----------------------------------------------------------------------
 

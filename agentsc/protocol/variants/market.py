@@ -46,6 +46,11 @@ class Market(Negotiated):
     pace: int = Field(4, ge=1, le=254, description="codes of bids by which the price clock falls in a round")
     silence_s: float = Field(4.0, gt=0.0, description="bids of an agent that was not heard for so long do not count")
 
+    @property
+    def restarts(self) -> bool:
+        """No: what a process knows of the auction would have to outlive it."""
+        return False
+
     def block(self, setup: Setup, ids: Sequence[int]) -> NegotiatedBlock:
         return NegotiatedBlock(self, setup, ids) if setup.world.sites is None else MarketBlock(self, setup, ids)
 

@@ -53,6 +53,11 @@ class Negotiated(PlanningVariant):
         """Plans wait for grants."""
         return True
 
+    @property
+    def restarts(self) -> bool:
+        """See `agentsc.protocol.restart`."""
+        return True
+
     def block(self, setup: Setup, ids: Sequence[int]) -> NegotiatedBlock:
         return NegotiatedBlock(self, setup, ids)
 
