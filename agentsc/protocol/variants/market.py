@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.links.packets import widen
 from agentsc.intent.fields import AUCTION
+from agentsc.links.packets import widen
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.auction import NOBODY
 from agentsc.protocol.exchange import Exchange
@@ -52,7 +52,7 @@ class Market(Negotiated):
 
 
 class MarketBlock(NegotiatedBlock):
-    """The round of `negotiated`, with an auction beside it; ``target`` [row] is the site each drives to, −1 for none."""
+    """The round of `negotiated`, with an auction beside it; ``target`` [row] is the site each drives to, −1: none."""
 
     variant: Market
 
