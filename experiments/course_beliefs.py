@@ -232,7 +232,8 @@ def publish(out: Path) -> None:
         def cell(column: str, some: list[dict[str, str]] = some, count: NDArray = count) -> str:
             top = np.array([float(row[column]) for row in some])
             low, high = ratio_interval(top, count)
-            return f"{top.sum() / count.sum():.3f} [{low:.3f}, {high:.3f}]"
+            digits = 5 if column in ("ade", "timetable", "spread") else 3
+            return f"{top.sum() / count.sum():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
         numbers = [f"{count.sum():.0f}", *(cell(column) for column in COLUMNS[7:])]
         lines.append("| " + " | ".join([*name, *numbers]) + " |")

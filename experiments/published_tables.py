@@ -269,6 +269,21 @@ def surprises() -> str:
     return table(["surprise", "protocol", "success", "agents at goal", "collision-free", "makespan, s"], lines)
 
 
+def late_boxes() -> str:
+    """Around late boxes, told and not told."""
+    lines = []
+    for late in ("6 obstacles", "6 doors"):
+        for sight in ("14 m", "4 m"):
+            for protocol in ("intent", "negotiated"):
+                for told in ("told", "not told"):
+                    cell = rows_of("late-boxes", late=late, sight=sight, protocol=protocol, told=told)
+                    shown = ("agent_success_rate", "collision_free_rate", "makespan_s", "bits_per_agent_s")
+                    numbers = [success(cell), *(mean(cell, name) for name in shown)]
+                    lines.append([late, sight, f"`{protocol}`", told, *numbers])
+    titles = ["late", "seen within", "protocol", "boxes are", "success", "agents at goal", "collision-free"]
+    return table([*titles, "makespan, s", "bit/s per agent"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "channel": channel,
     "trouble": trouble,
@@ -285,6 +300,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "priors": priors,
     "worlds": worlds,
     "surprises": surprises,
+    "late-boxes": late_boxes,
 }
 
 

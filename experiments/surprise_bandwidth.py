@@ -62,10 +62,10 @@ def rates_of(trigger: str) -> tuple[float, ...]:
 
 
 def cells() -> list[Cell]:
-    """All of them, each once, small ones first."""
-    found = [Cell(p, SIZE, r, t) for t in TRIGGERS for r in rates_of(t) for p in PROTOCOLS]
-    found += [Cell(p, n, RATE, "surprise") for n in SIZES for p in PROTOCOLS]
-    return sorted(dict.fromkeys(found), key=lambda cell: cell.agents)
+    """All of them, each once, those that make up the slopes in size first."""
+    found = [Cell(p, n, RATE, "surprise") for n in SIZES for p in PROTOCOLS]
+    found += [Cell(p, SIZE, r, t) for t in TRIGGERS for r in rates_of(t) for p in PROTOCOLS]
+    return list(dict.fromkeys(found))
 
 
 # -- the world ---------------------------------------------------------------------------------------

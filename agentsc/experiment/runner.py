@@ -350,6 +350,8 @@ class _Run:
         still = (self.arena.velocity**2).sum(-1) < (0.02 * self.world.v_max) ** 2
         story = self.arena.story
         done = self.active & ((step.at_goal & still) | story.failed).all(1) & story.settled
+        if story.goals is not self.goals:  # who was at its goal may just have been given another one
+            done &= (story.goals == self.goals).all((1, 2))
         if done.any():
             self.log.finish_tick[done] = tick + 1
             area, span = self.age.totals((tick + 1) * self.rounds)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from agentsc.intent.fields import AUCTION
 from agentsc.links.packets import widen
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.auction import NOBODY
@@ -108,7 +109,8 @@ class MarketBlock(NegotiatedBlock):
         """Tables of the auction go to the auction, everything else to the protocol; then bid, and set out."""
         tables = np.zeros(len(inbox), bool)
         if len(inbox):
-            tables = (inbox.payload[:, 0] >> 4 == 0)[inbox.packet]
+            bare = inbox.payload[:, 0] >> 4 == 0
+            tables = (bare & (inbox.payload[:, 2:3] & 15 == AUCTION).all(1))[inbox.packet]
         super().listen(inbox.take(np.flatnonzero(~tables)) if tables.any() else inbox, clock)
         if tables.any():
             mine = inbox.take(np.flatnonzero(tables & self.active[inbox.lane]))
