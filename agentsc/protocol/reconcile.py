@@ -43,7 +43,7 @@ class ReconcilingBlock(ChoosingBlock):
         """Ticks [due, k] of the way-points that charges look at."""
         return self._start[:, None] + np.arange(0, self.horizon + 1, STRIDE)
 
-    def told(self, rows: Ints) -> Flags:
+    def has_told(self, rows: Ints) -> Flags:
         """bool [n, peer]: peers that have said where they want to go."""
         return np.asarray(self.intents.clock[rows] >= 0)
 
@@ -58,6 +58,18 @@ class ReconcilingBlock(ChoosingBlock):
         spots = self.peer_positions(rows, everyone, when)[:, :, 0]
         spots[np.arange(len(rows)), self.id[rows]] = self.executed(rows, when)[:, 0]
         return spots
+
+    def onward(self, rows: Ints, ticks: Ints) -> Floats:
+        """float32 [n, agent, k, 2]: where all would be at ``ticks`` [n, k] if they went on, from where they are at the
+        first of them, at cruise speed to where they have said that they want to go; the row itself included.
+        """
+        spots, goals = self.spots(rows, ticks[:, 0]), self.told_goals(rows)
+        goals[np.arange(len(rows)), self.id[rows]] = self.goal[rows]
+        arc = (ticks - ticks[:, :1]) * np.float32(self.setup.world.dt * self.speed)
+        arc = np.repeat(arc.astype(np.float32), self.agents, axis=0)
+        goal = self.guide.goal_index(goals.reshape(-1, 2))
+        way = self.guide.walks(spots.reshape(-1, 2), goal, float(arc.max(initial=0.0)) + self.setup.world.cell).at(arc)
+        return way.reshape(len(rows), self.agents, ticks.shape[1], 2)
 
     def seconds_between(self, points: Floats, places: Floats) -> NDArray[np.float64]:
         """float [n, agent, place]: time from points [n, agent, 2] to places [n, place, 2] at cruise speed."""

@@ -67,7 +67,7 @@ class CoverageTerm(ReconciliationTerm):
         away = np.linalg.norm(told[:, :, None] - position[:, None], axis=-1)
         heads = away <= world.goal_tolerance
         others = np.arange(agents) != block.id[:, None]
-        bound = (heads.any(2) & block.told(rows) & others)[..., None]
+        bound = (heads.any(2) & block.has_told(rows) & others)[..., None]
         worth = np.where(bound & ~heads, 0.0, worth)
         mine = (heads & ~others[..., None]) & block.wished[:, None, None]
         worth = np.where((bound & heads) | mine, LOYALTY * worth, worth)

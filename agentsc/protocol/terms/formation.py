@@ -61,18 +61,26 @@ def places(block: ReconcilingBlock, rows: Ints, ticks: Ints, leader: Ints | None
     world = block.setup.world
     shape = world.shape
     assert shape is not None
-    everyone = np.broadcast_to(np.arange(block.agents), (len(rows), block.agents))
-    spots = block.peer_positions(rows, everyone, ticks)  # [n, A, k, 2]
+    n, me = len(rows), (np.arange(len(rows)), block.id[rows])
+    everyone = np.broadcast_to(np.arange(block.agents), (n, block.agents))
+    # Everybody is expected to go on: plans end at rest, and a group in which each waits for the others' ends creeps.
+    spots = block.onward(rows, ticks)
+    if leader is not None:
+        known = block.peer_positions(rows, leader[rows, None], ticks)[:, 0]
+        spots[np.arange(n), leader[rows]] = known
+    here = block.spots(rows, ticks[:, 0])[me]
     offsets = shape.offsets[block.lane[rows]]
-    own = offsets[np.arange(len(rows)), block.id[rows]]
-    proposed = spots + (own[:, None] - offsets)[:, :, None]
+    proposed = spots + (offsets[me][:, None] - offsets)[:, :, None]
     counts = np.ones(spots.shape[:3], bool)
-    counts[np.arange(len(rows)), block.id[rows]] = False
+    counts[me] = False
     if leader is not None:
         counts &= (everyone == leader[rows, None])[..., None]
     if shape.gap is not None:
+        # Nor is the shape kept by who could be in the gap by then.
+        free = spots[me]
         for share in np.linspace(0.0, 1.0, 5, dtype=np.float32):
             counts &= ~_inside(shape.gap, spots * (1 - share) + proposed * share)
+            counts &= ~_inside(shape.gap, here[:, None] * (1 - share) + free * share)[:, None]
     weight = counts[..., None].astype(np.float32)
     number = weight.sum(1)
     place = (proposed * weight).sum(1) / np.maximum(number, 1.0)

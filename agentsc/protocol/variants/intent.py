@@ -275,9 +275,9 @@ class IntentBlock(NegotiatedBlock):
         """Where courses are agreed on, another wish means another course."""
         return np.asarray(self.phase != FREE)
 
-    def told(self, rows: Ints) -> Flags:
+    def has_told(self, rows: Ints) -> Flags:
         """Who has told a wish, or is known by the course to go somewhere."""
-        return super().told(rows) | (self.wishes[rows] >= 0).all(-1) | (self.number[rows] >= 0)[:, None]
+        return super().has_told(rows) | (self.wishes[rows] >= 0).all(-1) | (self.number[rows] >= 0)[:, None]
 
     def told_goals(self, rows: Ints) -> Floats:
         """Wishes, where they have been heard; else where the course ends."""
