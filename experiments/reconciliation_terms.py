@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,10 +115,11 @@ def key(one: Compared, side: tuple[str, ...]) -> tuple[str, str, str, str, int]:
 def measure(one: Compared, side: tuple[str, ...], seeds: int) -> list[Row]:
     """The episodes of one run."""
     sets = [*one.sets, *(f"protocol.{option}" for option in side[1:]), "record.episodes=[]"]
-    log = agentsc.run(
-        scenario=one.scenario, protocol=side[0], link=one.link, ticks=one.ticks, seed=SEED, episodes=seeds,
-        device="cpu", set=sets,
-    ).log  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        log = agentsc.run(
+            scenario=one.scenario, protocol=side[0], link=one.link, ticks=one.ticks, seed=SEED, episodes=seeds,
+            device="cpu", set=sets, out=folder,
+        ).log  # fmt: skip
     agents = log.starts.shape[1]
     seconds = log.last_tick * log.dt
     if one.value == "makespan_s":
@@ -128,7 +130,7 @@ def measure(one: Compared, side: tuple[str, ...], seeds: int) -> list[Row]:
         value = log.outcome["coverage_collected"] / log.outcome["coverage_best"]
     else:
         value = log.outcome[one.value]
-    bits = log.bits / agents / seconds
+    bits = log.bits.sum(1) / agents / seconds
     return [
         Row(
             *key(one, side), episode, bool(log.success[episode]), bool(log.collision_free[episode]),

@@ -79,8 +79,8 @@ def places(block: ReconcilingBlock, rows: Ints, ticks: Ints, leader: Ints | None
         # Nor is the shape kept by who could be in the gap by then.
         free = spots[me]
         for share in np.linspace(0.0, 1.0, 5, dtype=np.float32):
-            counts &= ~_inside(shape.gap, spots * (1 - share) + proposed * share)
-            counts &= ~_inside(shape.gap, here[:, None] * (1 - share) + free * share)[:, None]
+            counts &= ~within(shape.gap, spots * (1 - share) + proposed * share)
+            counts &= ~within(shape.gap, here[:, None] * (1 - share) + free * share)[:, None]
     weight = counts[..., None].astype(np.float32)
     number = weight.sum(1)
     place = (proposed * weight).sum(1) / np.maximum(number, 1.0)
@@ -89,6 +89,7 @@ def places(block: ReconcilingBlock, rows: Ints, ticks: Ints, leader: Ints | None
     return place.astype(np.float32), kept
 
 
-def _inside(gap: tuple[float, float, float, float], spot: Floats) -> Any:
+def within(gap: tuple[float, float, float, float], spot: Floats) -> Any:
+    """bool [...]: which of ``spot`` [..., 2] are in the box (xmin, ymin, xmax, ymax)."""
     x, y = spot[..., 0], spot[..., 1]
     return (x > gap[0]) & (x < gap[2]) & (y > gap[1]) & (y < gap[3])

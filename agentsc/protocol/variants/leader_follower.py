@@ -1,7 +1,7 @@
 """Leaders plan as ever; followers are given the leader's committed plan as an anchor, and plan to their slot of it.
 
 The leader is the agent of highest rank, the lowest number, that a follower still hears: whoever has not been heard for
-`silence_s` leads nobody any more, and the next rank does. A leader shows its committed plan with every heartbeat and
+`silence_s` leads nobody any more, and the next rank does; nor does who has left others behind at the gap of a formation. A leader shows its committed plan with every heartbeat and
 whenever it has committed to a new one; that packet is the anchor: intent token, status and plan. A slot is the
 follower's place in the world's shape, or a place in the leader's convoy for whoever goes the same way behind it.
 Everybody else plans as in `negotiated`.
@@ -21,6 +21,7 @@ from agentsc.protocol import PROTOCOLS, Setup
 from agentsc.protocol.situation import Flags, Ints
 from agentsc.protocol.terms import ReconciliationTerm
 from agentsc.protocol.terms.anchor import AnchorTerm
+from agentsc.protocol.terms.formation import within
 from agentsc.protocol.variants.negotiated import Negotiated, NegotiatedBlock
 
 
@@ -55,8 +56,20 @@ class LeaderFollowerBlock(NegotiatedBlock):
     def leader(self) -> Ints:
         """See `ReconcilingBlock.leader`: the lowest of those heard lately, and of the row itself."""
         heard = np.maximum(self.knowledge.heard, 0) >= self.clock - self.silence
+        shape = self.setup.world.shape
+        if shape is not None and shape.gap is not None:
+            heard &= ~self._apart(shape.gap)
         heard[self.rows, self.id] = True
         return np.asarray(heard.argmax(1), np.int64)
+
+    def _apart(self, gap: tuple[float, float, float, float]) -> Flags:
+        """bool [row, agent]: the gap is between them, so that no shape is kept: who is left behind has another leader."""
+        spots = self.spots(self.rows)
+        here = spots[self.rows, self.id][:, None]
+        apart = np.zeros(spots.shape[:2], bool)
+        for share in np.linspace(0.0, 1.0, 5, dtype=np.float32):
+            apart |= within(gap, here * (1 - share) + spots * share)
+        return apart
 
     def anchors(self, clock: int, quiet: Flags) -> Flags:
         """See `NegotiatedBlock.anchors`: leaders show what they follow."""

@@ -61,5 +61,7 @@ class PlanTerm(Guidance):
             length = torch.hypot(push[..., 0], push[..., 1])[..., None]
             moved = hood.carry(push * (eta * hood.step / length.clamp_min(hood.step)))
             moved[..., 0, :] = 0.0
+            # A plan ends at rest: its last two control points are one.
+            moved[..., -2:, :] = moved[..., -2:, :].mean(-2, keepdim=True)
             control = control + moved
         return limit_speed(control, hood.speed)
