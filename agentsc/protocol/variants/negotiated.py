@@ -321,7 +321,7 @@ class NegotiatedBlock(StandingBlock):
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
         anchors = self.anchors(clock, quiet) & self.negotiating
-        shown |= anchors & (quiet | self.news)
+        shown |= anchors & (quiet | changed | self.news)
         plan, intent = fresh | again, fresh | quiet | changed
         self.plan_sent[plan] = clock
         speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
