@@ -1,12 +1,12 @@
 """What does each reconciliation term buy, and what the variants? On and off, in the scenario that asks for it.
 
-    python experiments/reconciliation_terms.py [--seeds 20] [--only NAME …] [--out experiments/results/reconciliation-terms]
+    python experiments/reconciliation_terms.py [--seeds 20] [--only NAME …] [--out DIR]
 
-Every comparison runs the same episodes (seed 2026) with a term or variant and without; nothing else differs. The rows of
-a run are written when it is done, and a run whose rows are there is not repeated. Differences are paired: a difference
-per episode, the mean over episodes, and a 95 % interval by the bootstrap over episodes (keyed). Weights and times were
-chosen on seed 7. Episodes that do not end count with the time limit, and those in which something is not measured are
-left out of that comparison on both sides.
+Every comparison runs the same episodes (seed 2026) with a term or variant and without; nothing else differs. The rows
+of a run are written when it is done, and a run whose rows are there is not repeated. Differences are paired: one per
+episode, their mean, and a 95 % interval by the bootstrap over episodes (keyed). Weights and times were chosen on seed
+7. Episodes that do not end count with the time limit, and those in which something is not measured are left out of
+that comparison on both sides.
 """
 
 from __future__ import annotations
@@ -45,43 +45,43 @@ class Compared(NamedTuple):
 
 
 MARCH = ("scenario.march=6",)
-STATIONS = ("scenario.any_station=true", "scenario.stations=4", "scenario.agents=12")
+STATIONS = (
+    "scenario.any_station=true", "scenario.stations=4", "scenario.agents=12", "scenario.service_ticks=40",
+)  # fmt: skip
+FEW = ("scenario.agents=6",)
 LOSS = "erasure:p=0.5"
+SERVICE = "service_s=10"
+PLAIN = ("negotiated",)
 COMPARED: dict[str, Compared] = {
     "formation": Compared(
-        "formation", MARCH, "perfect", 300, ("negotiated",), ("negotiated", "terms=formation"), "formation_error_m", -1
+        "formation", MARCH, "perfect", 240, PLAIN, ("negotiated", "terms=formation"), "formation_error_m", -1
     ),
     "leader-follower": Compared(
-        "formation", MARCH, "perfect", 300, ("negotiated",), ("leader-follower",), "formation_error_m", -1
+        "formation", MARCH, "perfect", 240, PLAIN, ("leader-follower",), "formation_error_m", -1
     ),
     "coverage": Compared(
-        "coverage", (), "perfect", 256, ("negotiated",), ("negotiated", "terms=coverage"), "coverage_value", 1
+        "coverage", (), "perfect", 128, PLAIN, ("negotiated", "terms=coverage"), "coverage_value", 1
     ),
     "coverage, in intent": Compared(
-        "coverage", (), "perfect", 256, ("intent",), ("intent", "terms=coverage"), "coverage_value", 1
+        "coverage", (), "perfect", 128, ("intent",), ("intent", "terms=coverage"), "coverage_value", 1
     ),
-    "prices": Compared(
-        "coverage", (), "perfect", 256, ("market",), ("market", "terms=prices"), "coverage_value", 1
-    ),
+    "prices": Compared("coverage", (), "perfect", 128, ("market",), ("market", "terms=prices"), "coverage_value", 1),
     "resources, a corridor": Compared(
-        "corridor", (), "perfect", 320, ("negotiated",), ("negotiated", "terms=resources"), "makespan_s", -1
+        "corridor", (), "perfect", 320, PLAIN, ("negotiated", "terms=resources"), "makespan_s", -1
     ),
     "resources, stations": Compared(
-        "lifelong-warehouse", STATIONS, "perfect", 240, ("negotiated",), ("negotiated", "terms=resources"), "tasks", 1
+        "lifelong-warehouse", STATIONS, "perfect", 240, PLAIN, ("negotiated", f"terms=resources:{SERVICE}"), "tasks", 1
     ),
     "role-switching": Compared(
-        "lifelong-warehouse", STATIONS, "perfect", 240, ("negotiated",), ("role-switching",), "tasks", 1
+        "lifelong-warehouse", STATIONS, "perfect", 240, PLAIN,
+        ("role-switching", SERVICE, "temperature_s=2", "turns=false"), "tasks", 1,
     ),
     "role-switching, a corridor": Compared(
-        "corridor", (), "perfect", 320, ("negotiated",), ("role-switching",), "makespan_s", -1
+        "corridor", (), "perfect", 320, PLAIN, ("role-switching",), "makespan_s", -1
     ),
-    "collision": Compared(
-        "weave", ("scenario.agents=8",), LOSS, 256, ("negotiated", "collision_weight=0"), ("negotiated",),
-        "makespan_s", -1,
-    ),
+    "collision": Compared("weave", FEW, LOSS, 256, ("negotiated", "collision_weight=0"), PLAIN, "makespan_s", -1),
     "collision, wider with age": Compared(
-        "weave", ("scenario.agents=8",), LOSS, 256, ("negotiated",), ("negotiated", "age_spread=0.25"),
-        "makespan_s", -1,
+        "weave", FEW, LOSS, 256, PLAIN, ("negotiated", "age_spread=0.25"), "makespan_s", -1
     ),
 }  # fmt: skip
 VALUES = {
@@ -105,6 +105,9 @@ class Row(NamedTuple):
     collision_free: bool
     value: float
     bits_per_agent_s: float
+
+
+FLAGS = ("success", "collision_free")
 
 
 def key(one: Compared, side: tuple[str, ...]) -> tuple[str, str, str, str, int]:
@@ -147,8 +150,8 @@ def read(path: Path) -> list[Row]:
     kinds: dict[str, Any] = {"ticks": int, "episode": int, "value": float, "bits_per_agent_s": float}
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Row(**{k: v == "True" if k in ("success", "collision_free") else kinds.get(k, str)(v) for k, v in r.items()})
-            for r in csv.DictReader(file)
+            Row(**{k: v == "True" if k in FLAGS else kinds.get(k, str)(v) for k, v in row.items()})
+            for row in csv.DictReader(file)
         ]
 
 

@@ -49,9 +49,13 @@ _NOT_IN_A_KEY = ("episodes", "first_episode", "backend", "hosts", "device", "rec
 
 _CAME_LATER: dict[str, Tree] = {
     "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
-    "protocol": {"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1},
+    "protocol": {
+        "beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1,
+        "terms": "", "collision_weight": 1.0, "age_spread": 0.0,
+    },
+    "scenario": {"any_station": False, "march": 0},
     "plan_code": {"name": "spline", "delta_bits": 6},
-}
+}  # fmt: skip
 """Options added after rows had been published, with the value that held before. At that value they do not enter a
 key: what was computed then is what would be computed now, so old folders resume and old rows stay valid. A section of
 which nothing is left does not enter it either."""

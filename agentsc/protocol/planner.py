@@ -282,8 +282,9 @@ class PlanningBlock(ReconcilingBlock):
         if variant.age_spread:
             radius[:, near.shape[1] :] += self._spread(due, ticks)
         return Peers(
-            discs, radius, np.float32(variant.collision_weight) * weights, np.full(len(due), world.radius * 1.08, np.float32)
-        )
+            discs, radius, np.float32(variant.collision_weight) * weights,
+            np.full(len(due), world.radius * 1.08, np.float32),
+        )  # fmt: skip
 
     def _spread(self, due: Ints, ticks: Ints) -> Floats:
         """How much wider believed peers are at ``ticks`` [n, k] for the age of what was heard: [n, peer, k], metres."""

@@ -1,8 +1,8 @@
 """Reconciliation beyond collisions: what terms know, how they act on plans, and what open goals come to.
 
-`agentsc.protocol.terms` holds the terms. Here is what they see of a block (everything is own measurement, public map, or
-what was delivered), and the two steps in which they act: `reconcile` before plans are sampled, `rethink` before that,
-for agents whose goal is open.
+`agentsc.protocol.terms` holds the terms. Here is what they see of a block (everything is own measurement, public map,
+or what was delivered), and the two steps in which they act: `reconcile` before plans are sampled, `rethink` before
+that, for agents whose goal is open.
 """
 
 from __future__ import annotations

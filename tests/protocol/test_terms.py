@@ -13,7 +13,7 @@ from agentsc.experiment.run import prepare
 from agentsc.experiment.runner import run_lanes
 from agentsc.protocol import PROTOCOLS, Setup
 from agentsc.protocol.reconcile import ReconcilingBlock
-from agentsc.protocol.terms import TERMS, parse_terms
+from agentsc.protocol.terms import TERMS
 from agentsc.protocol.terms.formation import places
 from agentsc.protocol.terms.resources import ResourcesTerm, waits
 from agentsc.protocol.wishes import matched, queueing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from agentsc.protocol.terms import TERMS, ReconciliationTerm, fading

@@ -65,7 +65,8 @@ class ResourcesTerm(ReconciliationTerm):
             return None
         n = len(due)
         centre, half = (np.broadcast_to(each, (n, *each.shape)) for each in (resources.centre, resources.half))
-        places = Places(centre.astype(np.float32), half.astype(np.float32), np.full(load.shape[:2], self.rim_m, np.float32))
+        rim = np.full(load.shape[:2], self.rim_m, np.float32)
+        places = Places(centre.astype(np.float32), half.astype(np.float32), rim)
         capacity = np.broadcast_to(resources.capacity.astype(np.float32), load.shape[:2])
         return Resources(places, load, capacity.copy(), fading(n, ticks.shape[1]))
 
@@ -116,8 +117,9 @@ class ResourcesTerm(ReconciliationTerm):
     def _goes_before(self, block: ReconcilingBlock, rows: Ints, own: Window, peers: Window) -> Flags:
         """bool [n, peer, place]: peers that rows wait for.
 
-        Who is inside goes before who is not. Of those outside: on a one-way place, whoever goes the way of those inside,
-        else whoever has right of way; elsewhere whoever comes first. Who goes the same one way is never waited for.
+        Who is inside goes before who is not. Of those outside: on a one-way place, whoever goes the way of those
+        inside, else whoever has right of way; elsewhere whoever comes first. Who goes the same one way is never waited
+        for.
         """
         resources = block.setup.world.resources
         assert resources is not None

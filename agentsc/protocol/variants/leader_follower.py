@@ -1,10 +1,10 @@
 """Leaders plan as ever; followers are given the leader's committed plan as an anchor, and plan to their slot of it.
 
 The leader is the agent of highest rank, the lowest number, that a follower still hears: whoever has not been heard for
-`silence_s` leads nobody any more, and the next rank does; nor does who has left others behind at the gap of a formation. A leader shows its committed plan with every heartbeat and
-whenever it has committed to a new one; that packet is the anchor: intent token, status and plan. A slot is the
-follower's place in the world's shape, or a place in the leader's convoy for whoever goes the same way behind it.
-Everybody else plans as in `negotiated`.
+`silence_s` leads nobody any more, and the next rank does; nor does who has left others behind at the gap of a
+formation. A leader shows its committed plan with every token; that packet is the anchor: intent token, status and plan.
+A slot is the follower's place in the world's shape, or a place in the leader's convoy for whoever goes the same way
+behind it. Everybody else plans as in `negotiated`.
 
 All commit under the rule of `negotiated` (grants and locks): an anchor steers what is proposed, never what may be
 executed. So followers that disagree about who leads propose worse plans, and nothing else.
@@ -63,7 +63,7 @@ class LeaderFollowerBlock(NegotiatedBlock):
         return np.asarray(heard.argmax(1), np.int64)
 
     def _apart(self, gap: tuple[float, float, float, float]) -> Flags:
-        """bool [row, agent]: the gap is between them, so that no shape is kept: who is left behind has another leader."""
+        """bool [row, agent]: the gap is between them; no shape is kept across it."""
         spots = self.spots(self.rows)
         here = spots[self.rows, self.id][:, None]
         apart = np.zeros(spots.shape[:2], bool)

@@ -171,7 +171,8 @@ class RoleSwitchingBlock(NegotiatedBlock):
         spots, goals = self.spots(rows), self.told_goals(rows)
         me = np.arange(len(rows)), self.id[rows]
         here, away = spots[me][:, None], spots - spots[me][:, None]
-        route = self.guide.routes(spots[me], self.goal_row[rows]).at(np.full((len(rows), 1), 2 * world.cell, np.float32))
+        two_cells = np.full((len(rows), 1), 2 * world.cell, np.float32)
+        route = self.guide.routes(spots[me], self.goal_row[rows]).at(two_cells)
         heading = route - here
         distance = np.linalg.norm(away, axis=-1)
         in_way = (distance < 4.0 * world.cell) & ((away * heading).sum(-1) > 0.0)
