@@ -66,13 +66,15 @@ class Story:
         """bool [lane, agent]: who is where it should be.
 
         In a world of sites that is at any site, or anywhere once an agent is at every site; elsewhere it is
-        within the tolerance of the agent's goal.
+        within the tolerance of the agent's goal, or of one that is as good (`GoalQueue.anywhere`).
         """
         world = self.world
         if world.sites is not None:
             near = world.sites.near(position, world.goal_tolerance)
             held: Flags = np.all(np.any(near, axis=1), axis=1, keepdims=True)
             return np.asarray(np.any(near, axis=2) | held)
+        if world.queue is not None:
+            return world.queue.near(position, self.goals, world.goal_tolerance)
         away = position - self.goals
         away *= away
         return np.asarray(away[..., 0] + away[..., 1] <= np.float32(world.goal_tolerance**2))

@@ -1,4 +1,4 @@
-"""What a world may ask for beyond one goal each: goals that follow each other, sites to cover, a shape to keep.
+"""What a world may ask for beyond one goal each: goals that follow each other, sites, a shape; and scarce places.
 
 Each is a data class that checks itself and the pure functions that measure how well it was done.
 """
@@ -32,6 +32,7 @@ class GoalQueue:
     Attributes:
         goals: float32 [lane, agent, K, 2], metres; task n of an agent is number n modulo K.
         service_ticks: ticks in a row to rest at a goal before it counts as served.
+        anywhere: float32 [place, 2], metres: a goal that is one of these is served at any of them; None for none.
 
     Raises:
         ConfigError: fewer than two goals, or no service time.
@@ -39,6 +40,7 @@ class GoalQueue:
 
     goals: Float
     service_ticks: int = 1
+    anywhere: Float | None = None
 
     def __post_init__(self) -> None:
         if self.goals.ndim != 4 or self.goals.shape[2] < 2:
@@ -60,6 +62,52 @@ class GoalQueue:
         """Goals float32 [lane, agent, 2] of agents that have served ``done`` [lane, agent] before."""
         turn = (done % self.goals.shape[2])[..., None, None]
         return np.ascontiguousarray(np.take_along_axis(self.goals, turn, axis=2)[:, :, 0])
+
+
+    def near(self, position: Float, goals: Float, tolerance: float) -> Flags:
+        """bool [lane, agent]: who is where it can be served.
+
+        Args:
+            position, goals: float32 [lane, agent, 2], metres, goals as `current` gives them.
+        """
+        away = position - goals
+        there = (away * away).sum(-1) <= np.float32(tolerance**2)
+        if self.anywhere is None:
+            return np.asarray(there)
+        places = self.anywhere
+        free = (np.abs(goals[:, :, None] - places) < 1e-3).all(-1).any(-1)
+        away = position[:, :, None] - places
+        return np.asarray(there | (free & ((away * away).sum(-1) <= np.float32(tolerance**2)).any(-1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Resources:
+    """Places that only so many agents can use at once, as every agent's map shows them; the same in all lanes.
+
+    Nothing in the world enforces a capacity: walls, stops and queues do.
+
+    Attributes:
+        centre, half: float32 [place, 2], metres: boxes, or points where ``half`` is 0.
+        capacity: int64 [place], agents at once.
+        one_way: agents that pass a place in the same direction do not count against each other.
+        interchangeable: who has one of the places as its goal may as well go to any other of them.
+
+    Raises:
+        ConfigError: no place, or one without capacity.
+    """
+
+    centre: Float
+    half: Float
+    capacity: Ints
+    one_way: bool = False
+    interchangeable: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.centre)
+        _expect("resources.centre", self.centre, (max(count, 1), 2), "metres")
+        _expect("resources.half", self.half, (count, 2), "metres, half extents")
+        if self.capacity.shape != (count,) or (self.capacity < 1).any():
+            raise ConfigError(f"world.resources.capacity must be at least 1 for each place, got {self.capacity}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from envs.errors import ConfigError
 from envs.events import DIE, GOAL, START, Events
 from envs.geometry import Obstacles
-from envs.tasks import GoalQueue, Shape, Sites
+from envs.tasks import GoalQueue, Resources, Shape, Sites
 
 Float = NDArray[np.float32]
 
@@ -59,7 +59,8 @@ class World:
             None for nobody. Until then it listens and speaks like the others; who joins late (``events``) does neither.
         notes: provenance, one line.
         queue: goals that follow each other; ``goals`` are then the first ones. sites: places to cover.
-        shape: a formation to keep. events: what happens on the way. None for none of it.
+        shape: a formation to keep. events: what happens on the way. resources: places of limited capacity.
+            None for none of it.
 
     Raises:
         ValueError: starts and goals of other shapes. ConfigError: tasks or events that do not fit the world.
@@ -89,6 +90,7 @@ class World:
     sites: Sites | None = None
     shape: Shape | None = None
     events: Events | None = None
+    resources: Resources | None = None
 
     def __post_init__(self) -> None:
         lanes = len(self.episodes)

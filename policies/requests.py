@@ -47,6 +47,21 @@ class Peers:
 
 
 @dataclass(frozen=True)
+class Steer:
+    """A guidance term on a batch of plans, beside `Peers`.
+
+    Attributes:
+        guidance: ``NAME:key=value,…`` of a term on plans, see agentsc list guidance.
+        charge: what it lowers, a data class of `policies.trajectory.terms` with a row per problem.
+        length: metres over which the charge changes.
+    """
+
+    guidance: str
+    charge: Any
+    length: float
+
+
+@dataclass(frozen=True)
 class SampleRequest:
     """One batch of planning problems.
 
@@ -59,6 +74,7 @@ class SampleRequest:
             be kept closely, such as through a narrow door.
         peers: guidance, or None to sample the bare prior.
         temperature: scale of the initial noise, one for all or [batch]; 1 samples the prior as trained.
+        steer: further terms that guide, in this order, before ``peers`` has the last word; only with peers.
     """
 
     prior: str
@@ -69,6 +85,7 @@ class SampleRequest:
     late: int = 0
     peers: Peers | None = None
     temperature: float | Floats = 1.0
+    steer: tuple[Steer, ...] = ()
 
     @property
     def model(self) -> str:

@@ -1,7 +1,7 @@
 """Batches as frozen data classes of arrays: rows are taken out, batches are put together.
 
 In such a class every numpy array has the batch as its first axis, a data class inside is a batch of
-its own, and anything else (a number, a name, None) is shared by all rows.
+its own, a tuple holds several of them, and anything else (a number, a name, None) is shared by all rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ B = TypeVar("B")
 
 def take(batch: B, rows: slice | NDArray[np.intp]) -> B:
     """The sub-batch of those rows, in that order."""
-    return _each(batch, lambda array: array[rows])
+    return each(batch, lambda array: array[rows])
 
 
 def stack(batches: Sequence[B]) -> B:
@@ -34,13 +34,15 @@ def stack(batches: Sequence[B]) -> B:
             made[name] = np.concatenate(parts)
         elif is_dataclass(parts[0]):
             made[name] = stack(parts)
+        elif isinstance(parts[0], tuple):
+            made[name] = tuple(stack(each) for each in zip(*parts, strict=True))
     return replace(first, **made)  # type: ignore[type-var]
 
 
 def finite(batch: Any) -> NDArray[np.bool_]:
     """Which rows [batch] hold neither NaN nor inf, over all arrays of real numbers."""
     good: list[NDArray[np.bool_]] = []
-    _each(batch, lambda array: _note(array, good))
+    each(batch, lambda array: _note(array, good))
     return np.logical_and.reduce(good)
 
 
@@ -50,7 +52,7 @@ def _note(array: NDArray, good: list[NDArray[np.bool_]]) -> NDArray:
     return array
 
 
-def _each(batch: Any, change: Any) -> Any:
+def each(batch: Any, change: Any) -> Any:
     """The batch with every array changed."""
     made = {}
     for name in _names(type(batch)):  # type: ignore[arg-type]
@@ -58,7 +60,9 @@ def _each(batch: Any, change: Any) -> Any:
         if isinstance(value, np.ndarray):
             value = change(value)
         elif is_dataclass(value):
-            value = _each(value, change)
+            value = each(value, change)
+        elif isinstance(value, tuple):
+            value = tuple(each(part, change) for part in value)
         made[name] = value
     return type(batch)(**made)
 

@@ -54,10 +54,11 @@ _CAME_LATER: dict[str, Tree] = {
         **{"trigger": "surprise", "tells_boxes": True},
         # Rows of `intent` from before have no proposals, and are of maps without a motion pattern, as it is by default.
         **{"proposals": 4, "proposals_for": "patterned", "tube": 3.0, "against": 30.0, "drawn": "joint"},
-        "silence_s": None,
+        **{"silence_s": None, "terms": "", "collision_weight": 1.0, "age_spread": 0.0},
     },
+    "scenario": {"any_station": False, "march": 0},
     "plan_code": {"name": "spline", "delta_bits": 6},
-}
+}  # fmt: skip
 """Options added after rows had been published, with the value that held before. At that value they do not enter a
 key: what was computed then is what would be computed now, so old folders resume and old rows stay valid. A section of
 which nothing is left does not enter it either."""

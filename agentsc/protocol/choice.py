@@ -17,6 +17,7 @@ from agentsc.protocol.grants import clear_of_peers
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.situation import Flags, Floats, Ints, SituatedBlock
 from envs.geometry import segment_clearance
+from policies import rows as batch
 from policies.trajectory.pacing import paced
 
 WALL_S = 60.0
@@ -142,7 +143,11 @@ class ChoosingBlock(SituatedBlock):
         decay = (0.98 ** np.arange(peers.discs.shape[2])).astype(np.float32)
         plans = np.ascontiguousarray(points, np.float32)
         _kernels.disc_cost(plans, STRIDE, rows, peers.discs, peers.radius, peers.weight, decay, cost)
-        return self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
+        total = self._time_to_go(rows, points) + self._penalty(cost) + self._crowding(rows, points[:, :, -1])
+        for term, charge in self._charges:
+            some = charge if len(rows) == len(self.due) else batch.take(charge, rows)
+            total += np.float32(term.weight) * some.charge(plans[:, :, ::STRIDE])[0]
+        return total
 
     def _crowding(self, rows: Ints, end: Floats) -> Floats:
         """Seconds charged for stopping [n, candidate, 2] so close to where a peer stops that neither can turn."""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from agentsc.intent.fields import confidence, confidence_code
 from agentsc.protocol import Beliefs, SampleReply, SampleRequest, Setup
 from agentsc.protocol.beliefs import Believed
-from agentsc.protocol.choice import STRIDE, ChoosingBlock
+from agentsc.protocol.choice import STRIDE
 from agentsc.protocol.outlook import Known, Outlook
+from agentsc.protocol.reconcile import ReconcilingBlock
 from agentsc.protocol.situation import Floats, Ints, PlanningVariant, homotopy
 from agentsc.protocol.space_time import Foresight, foresee
 from envs import keyed
@@ -25,7 +26,7 @@ from policies.trajectory.context import CRUISE, build, nominal_plan
 from policies.trajectory.spline import fit, greville
 
 
-class PlanningBlock(ChoosingBlock):
+class PlanningBlock(ReconcilingBlock):
     """Beliefs, foresight and guided sampling; see the module's docstring."""
 
     def __init__(self, variant: PlanningVariant, setup: Setup, ids: Sequence[int]) -> None:
@@ -116,6 +117,7 @@ class PlanningBlock(ChoosingBlock):
         self._here = here
         velocity = (spots[:, 1] - spots[:, 0]) / np.float32(world.dt)
         routes = self.guide.routes(here, self.goal_row[due])
+        steer = self.reconcile()
         trails, toll, uphill = self._traffic(due)
         contested = self._contested(routes, trails, toll)
         nominal = nominal_plan(routes, self.setup.vehicle)
@@ -142,7 +144,7 @@ class PlanningBlock(ChoosingBlock):
         keys = keyed.hash_words(self.setup.seed, keyed.stream_id("plan"), self._episode[due], self.id[due], tick)
         return SampleRequest(
             self.setup.prior, own, keys, self.variant.samples,
-            np.stack(warm, axis=1).astype(np.float32), 3, peers,
+            np.stack(warm, axis=1).astype(np.float32), 3, peers, steer=steer,
         )  # fmt: skip
 
     def known(self, tick: int) -> Known:
@@ -212,7 +214,7 @@ class PlanningBlock(ChoosingBlock):
         near, steps = self._near, self.variant.foresight_steps
         mine = self.rank(self.own_priority[due], self.id[due])
         theirs = self.rank(self.intents.priority[due[:, None], near], near)
-        uphill = (theirs > mine[:, None]).astype(np.float32)
+        uphill = self.right_of_way(due, near, theirs > mine[:, None]).astype(np.float32)
         half = np.arange(2 * steps + 1) * 0.5 * self.step_s
         ticks = self._start[:, None] + np.rint(half / self.setup.world.dt).astype(np.int64)
         brisk = self.peer_positions(due, near, ticks)
@@ -279,6 +281,18 @@ class PlanningBlock(ChoosingBlock):
         discs = np.concatenate([known, samples], axis=1)
         weights = np.concatenate([np.ones_like(weight), weight], axis=1)
         radius = np.full(discs.shape[:3], self.distance + 0.15 * world.radius, np.float32)
+        variant = self.variant
+        if variant.age_spread:
+            radius[:, near.shape[1] :] += self._spread(due, ticks)
         return Peers(
-            discs, radius, weights, np.full(len(due), world.radius * 1.08, np.float32)
-        )
+            discs, radius, np.float32(variant.collision_weight) * weights,
+            np.full(len(due), world.radius * 1.08, np.float32),
+        )  # fmt: skip
+
+    def _spread(self, due: Ints, ticks: Ints) -> Floats:
+        """How much wider believed peers are at ``ticks`` [n, k] for the age of what was heard: [n, peer, k], metres."""
+        world = self.setup.world
+        heard = np.maximum(self.intents.clock[due[:, None], self._near], 0) / self.setup.rounds
+        age_s = (ticks[:, None] - heard[..., None]) * world.dt
+        most = 2.0 * self.distance
+        return np.minimum(self.variant.age_spread * world.v_max * age_s, most).astype(np.float32)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agentsc.intent.fields import goal_code, margin_code
 from agentsc.protocol import Block, Setup, Trace, Variant
@@ -21,6 +21,8 @@ from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight
 from envs import keyed
 from envs.navigation import NavigationGrid
+from agentsc.protocol.terms import ReconciliationTerm, parse_terms
+from envs.errors import ConfigError
 from policies.requests import Peers
 from policies.trajectory.context import CRUISE, Ground
 from policies.trajectory.spline import basis
@@ -44,6 +46,28 @@ class PlanningVariant(Variant):
     beliefs: Literal["prior", "calibrated"] = Field(
         "prior", description="of peers: the prior's samples, or calibrated ones that keep known plans for a while"
     )
+    terms: str = Field(
+        "", description="reconciliation terms beside collisions, NAME:key=value,… joined by +, see agentsc list terms"
+    )
+    collision_weight: float = Field(
+        1.0, ge=0.0, description="weight of peers when plans are sampled and chosen; committed plans keep apart anyway"
+    )
+    age_spread: float = Field(
+        0.0, ge=0.0, description="by which share of what it can have moved since it was heard a believed peer is wider"
+    )
+
+    @field_validator("terms")
+    @classmethod
+    def _known_terms(cls, spec: str) -> str:
+        try:
+            parse_terms(spec)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return spec
+
+    def reconciliation(self, setup: Setup) -> tuple[ReconciliationTerm, ...]:
+        """The terms that the world offers something to, and that are not switched off."""
+        return tuple(t for t in parse_terms(self.terms) if t.weight > 0.0 and t.offered(setup.world))
 
     @property
     def monitored(self) -> bool:
@@ -130,6 +154,7 @@ class SituatedBlock(Block):
         self._yields: Flags = np.zeros(0, bool)
         self._peers = Peers(*(np.zeros(shape, np.float32) for shape in ((0, 0, 0, 2), (0, 0, 0), (0, 0), (0,))))
         self._foresight: tuple[Ints, Foresight] | None = None
+        self._charges: list[tuple[ReconciliationTerm, Any]] = []
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
         self._episode = world.episodes[self.lane]
         self.distance = world.separation + variant.margin * world.radius

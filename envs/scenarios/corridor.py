@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -12,6 +14,8 @@ from envs.errors import ConfigError
 from envs.keyed import hash_words, stream_id
 from envs.scenarios import SCENARIOS
 from envs.scenarios._grid import Cells, GridMap, GridScenario
+from envs.tasks import Resources
+from envs.world import World
 
 
 @lru_cache(maxsize=32)
@@ -71,3 +75,10 @@ class Corridor(GridScenario):
         start = np.where(side[:, None], drawn[0][1][turn] + across, drawn[0][0][turn])
         goal = np.where(side[:, None], drawn[1][0][turn], drawn[1][1][turn] + across)
         return start, goal
+
+    def build(self, seed: int, episodes: Sequence[int]) -> World:
+        """See `Scenario.build`; the map says that the corridor holds agents of one direction at a time."""
+        centre = np.array([[self.room + self.length / 2, self.room // 2 + 0.5]], np.float32)
+        half = np.array([[self.length / 2, 0.5]], np.float32)
+        capacity = np.ones(1, np.int64)
+        return replace(super().build(seed, episodes), resources=Resources(centre, half, capacity, one_way=True))

@@ -67,6 +67,7 @@ class Formation(GridScenario):
     spacing: float = Field(1.0, ge=0.7, le=5, description="distance between neighbours in the shape, m")
     gap: int = Field(1, ge=1, le=20, description="width of the gap, m; narrower than the shape")
     depth: int = Field(2, ge=1, le=20, description="thickness of the wall, m")
+    march: int = Field(0, ge=0, le=60, description="further metres of each hall, to be travelled in formation")
     turns: bool = Field(False, description="whether a turned shape is as good as a shifted one")
 
     def extent(self) -> tuple[int, int]:
@@ -82,7 +83,8 @@ class Formation(GridScenario):
             raise ConfigError(
                 f"scenario.formation.gap must be narrower than the shape, {across:.1f} m, got {self.gap} m"
             )
-        return halls(*self.extent(), self.depth, self.gap)
+        width, height = self.extent()
+        return halls(width + self.march, height, self.depth, self.gap)
 
     def places(self, seed: int, episode: int) -> Float:
         """The shape in the order of an episode's agents, float32 [agent, 2], metres: who stands where is drawn."""
@@ -99,12 +101,13 @@ class Formation(GridScenario):
         shift = uniform(seed, stream_id("scenario.formation.shift"), episode, np.arange(2)) - 0.5
         centre = np.array([width / 2, height / 2]) + shift
         starts = (centre + self.places(seed, episode)).astype(np.float32)
-        return starts, starts + np.array([width + self.depth, 0], np.float32)
+        return starts, starts + np.array([width + 2 * self.march + self.depth, 0], np.float32)
 
     def build(self, seed: int, episodes: Sequence[int]) -> World:
         """See `Scenario.build`."""
         width, height = self.extent()
-        gap = (width - APPROACH, 0.0, width + self.depth + APPROACH, float(height))
+        first = width + self.march
+        gap = (first - APPROACH, 0.0, first + self.depth + APPROACH, float(height))
         shape = np.array([self.places(seed, int(episode)) for episode in episodes], np.float32)
         shape = shape.reshape(len(episodes), self.agents, 2)
         return replace(super().build(seed, episodes), shape=Shape(shape, gap, self.turns))

@@ -14,7 +14,7 @@ from envs.keyed import hash_words, stream_id
 from envs.maps import WAREHOUSE, cell_centre
 from envs.scenarios import SCENARIOS
 from envs.scenarios._grid import Cells, GridMap, GridScenario, load
-from envs.tasks import GoalQueue
+from envs.tasks import GoalQueue, Resources
 from envs.world import World
 
 TASKS = 64
@@ -45,11 +45,19 @@ class LifelongWarehouse(GridScenario):
 
     stations: int = Field(8, ge=2, le=24, description="stations, half of them at each of two walls")
     service_ticks: int = Field(8, ge=1, le=1000, description="ticks of rest at a goal until it is served")
+    any_station: bool = Field(False, description="who is sent to a station may be served at any of them")
     max_ticks: int | None = Field(1200, ge=1, description="length of an episode in ticks")
 
     def grid(self) -> GridMap:
         """See `GridScenario.grid`."""
         return load(WAREHOUSE)
+
+    def stops(self, grid: GridMap) -> Cells:
+        """Cells of the stations, int64 [station, 2]."""
+        height, width = grid.blocked.shape
+        number = np.arange(self.stations)
+        along = ((number // 2 + 0.5) * height / ((self.stations + 1) // 2)).astype(np.int64)
+        return np.stack([np.where(number % 2, width - 1, 0), along], axis=-1)
 
     def tasks(self, grid: GridMap, seed: int, episode: int) -> Cells:
         """Cells of one episode's goals, int64 [agent, K, 2]: shelves at even places, stations at odd ones."""
@@ -59,10 +67,7 @@ class LifelongWarehouse(GridScenario):
                 f"scenario.lifelong-warehouse.agents must be at most {len(shelves)} (places beside shelves), "
                 f"got {self.agents}"
             )
-        height, width = grid.blocked.shape
-        number = np.arange(self.stations)
-        along = ((number // 2 + 0.5) * height / ((self.stations + 1) // 2)).astype(np.int64)
-        stations = np.stack([np.where(number % 2, width - 1, 0), along], axis=-1)
+        stations = self.stops(grid)
         key = (seed, stream_id("scenario.lifelong-warehouse"), episode)
         shelves = shelves[np.argsort(hash_words(*key, -1, np.arange(len(shelves))), kind="stable")]
         agent, turn = np.arange(self.agents)[:, None], np.arange(TASKS)
@@ -83,4 +88,10 @@ class LifelongWarehouse(GridScenario):
         world, grid = super().build(seed, episodes), self.grid()
         cells = np.array([self.tasks(grid, seed, int(episode)) for episode in episodes], np.int64)
         goals = cell_centre(cells.reshape(len(episodes), self.agents, TASKS, 2))
-        return replace(world, queue=GoalQueue(goals, self.service_ticks))
+        stops = cell_centre(self.stops(grid))
+        capacity = np.ones(len(stops), np.int64)
+        return replace(
+            world,
+            queue=GoalQueue(goals, self.service_ticks, stops if self.any_station else None),
+            resources=Resources(stops, np.zeros_like(stops), capacity, interchangeable=self.any_station),
+        )

@@ -21,6 +21,7 @@ from envs.geometry import Obstacles
 from policies import rows
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.guidance import Term
+from policies.diffusion.guidance._plans import PlanTerm, Steering
 from policies.diffusion.guidance.consistency import Neighbourhood, Reconciliation, limit_speed
 from policies.diffusion.sampling import guide
 from policies.diffusion.solvers import Denoise
@@ -98,6 +99,11 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
             check_rows("peers.radius", request.peers.radius, batch, (discs, stops))
             check_rows("peers.weight", request.peers.weight, batch, (discs,))
             check_rows("peers.clearance", request.peers.clearance, batch, ())
+        if request.steer and request.peers is None:
+            raise ConfigError("steer must come with peers, got it without (peers may be of weight 0)")
+        for steer in request.steer:
+            if not isinstance(GUIDANCE.parse(steer.guidance), PlanTerm):
+                raise ConfigError(f"steer.guidance must be a term on plans, got {steer.guidance!r}")
         check_rows("temperature", _each(request.temperature, batch), batch, ())
         if request.fresh < 0 or request.fresh + warm < 1:
             raise ConfigError(
@@ -110,7 +116,8 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
         warm = None if request.warm is None else request.warm.shape[1:]
         discs = None if request.peers is None else request.peers.discs.shape[1:]
         context = request.context
-        return request.fresh, request.late, warm, discs, context.reach, context.features.shape[1:]
+        steer = tuple((each.guidance, each.length) for each in request.steer)
+        return request.fresh, request.late, warm, discs, context.reach, context.features.shape[1:], steer
 
     def join(self, requests: Sequence[SampleRequest]) -> SampleRequest:
         if len(requests) == 1:
@@ -143,7 +150,11 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
 
         guided: Denoise = denoise
         if hood is not None:
-            guided = guide(process, denoise, [Term(self._consistency, Reconciliation(frame, hood))])
+            terms = [
+                Term(GUIDANCE.parse(one.guidance), Steering(frame, hood, rows.each(one.charge, tensor), one.length))
+                for one in request.steer
+            ]
+            guided = guide(process, denoise, [*terms, Term(self._consistency, Reconciliation(frame, hood))])
 
         batch, warm = len(context), 0 if request.warm is None else request.warm.shape[1]
         shape = (request.fresh + warm, self.prior.spec.state_dim)

@@ -828,6 +828,34 @@ class IntentBlock(NegotiatedBlock):
         count = min(self.variant.neighbours, self.agents - 1)
         return np.argsort(gap, axis=1, kind="stable")[:, :count]
 
+    # -- what terms may know ---------------------------------------------------------------------
+
+    def settled_wishes(self) -> Flags:
+        """Where courses are agreed on, another wish means another course."""
+        return np.asarray(self.phase != FREE)
+
+    def has_told(self, rows: Ints) -> Flags:
+        """Who has told a wish, or is known by the course to go somewhere."""
+        return super().has_told(rows) | (self.wishes[rows] >= 0).all(-1) | (self.number[rows] >= 0)[:, None]
+
+    def told_goals(self, rows: Ints) -> Floats:
+        """Wishes, where they have been heard; else where the course ends."""
+        goals = super().told_goals(rows)
+        for progress, here, _ in self._on_courses(rows):
+            goals[here] = progress.course.route[-1]
+        known = (self.wishes[rows] >= 0).all(-1)
+        goals[known] = self.setup.spec.point(self.wishes[rows][known])
+        return goals
+
+    def spots(self, rows: Ints, ticks: Ints | None = None) -> Floats:
+        """Along a course, as far as peers are known to have come; they may be some steps behind that."""
+        spots = super().spots(rows, ticks)
+        for progress, here, place in self._on_courses(rows):
+            course = progress.course.route[progress.known[place], np.arange(self.agents)]
+            peer = np.arange(self.agents) != self.id[rows[here], None]
+            spots[here] = np.where(peer[..., None], course, spots[here])
+        return spots
+
     # -- exchange: what goes out -----------------------------------------------------------------
 
     def speak(self, sampled: SampleReply | None, clock: int) -> Packets:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.intent.fields import AUCTION
+from agentsc.intent.fields import AUCTION, MAX_BID
 from agentsc.links.packets import widen
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.auction import NOBODY
@@ -199,6 +199,13 @@ class MarketBlock(NegotiatedBlock):
             goal[stay] = self.executed(stay, np.full((len(stay), self.horizon), self.now + self.horizon))[:, 0]
         self.target[changed] = target[changed]
         self._go(goal, self.now)
+
+    def prices(self, rows: Ints) -> NDArray[np.float32] | None:
+        """See `ReconcilingBlock.prices`: what sites have gone for, to others."""
+        auction = self.exchange.auction
+        winner, bid = auction.winner[rows], auction.bid[rows]
+        mine = (winner == NOBODY) | (winner == self.id[rows, None])
+        return np.where(mine, 0.0, np.minimum(bid, MAX_BID) / MAX_BID).astype(np.float32)
 
     def _go(self, goal: NDArray[np.float32], tick: int) -> None:
         self.retarget(goal.reshape(self.lanes, len(self.ids), 2), tick)

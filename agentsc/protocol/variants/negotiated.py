@@ -123,6 +123,21 @@ class NegotiatedBlock(StandingBlock):
         self._answers.append(asked_twice[held.valid & (held.seq % VERDICT_SEQS == seq) & (held.start >= tick)])
         self._settle(clock, tick)
         self.stand(clock, self._patience())
+        if self.open_ended and clock % self.setup.rounds == 0:
+            self.rethink()
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether goals may be wished for."""
+        return bool(self.terms)
+
+    def anchors(self, clock: int, quiet: Flags) -> Flags:
+        """bool [row]: whose committed plan is to be shown to all, beside what the rule asks; nobody's.
+
+        Args:
+            quiet: bool [row], who has said nothing for a heartbeat.
+        """
+        return np.zeros(len(self.rows), bool)
 
     def unasked(self, clock: int) -> Flags:
         """bool [row]: who speaks whether it has news or not; nobody, if surprise is the trigger."""
@@ -376,6 +391,8 @@ class NegotiatedBlock(StandingBlock):
         heartbeat = self.variant.heartbeat_s / self.setup.world.dt * self.setup.rounds
         quiet = clock - self.last_sent >= heartbeat
         changed = (self.told != np.stack([self.role, self.own_priority], -1)).any(1)
+        anchors = self.anchors(clock, quiet) & self.negotiating
+        shown |= anchors & (quiet | changed | self.news)
         plan, intent = fresh | again, fresh | quiet | changed | self.unasked(clock)
         self.plan_sent[plan] = clock
         speaking = np.flatnonzero((plan | intent | granting | showing | self.news) & self.negotiating)
