@@ -19,10 +19,10 @@ from agentsc.protocol.boxes import Boxes, Seen, box_code, box_of, with_boxes
 from agentsc.protocol.grants import Knowledge
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight
-from envs import keyed
-from envs.navigation import NavigationGrid
 from agentsc.protocol.terms import ReconciliationTerm, parse_terms
+from envs import keyed
 from envs.errors import ConfigError
+from envs.navigation import NavigationGrid
 from policies.requests import Peers
 from policies.trajectory.context import CRUISE, Ground
 from policies.trajectory.spline import basis
