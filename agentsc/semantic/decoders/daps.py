@@ -19,11 +19,11 @@ class Daps(SamplingDecoder):
     Reference: Zhang et al., "Improving diffusion inverse problem solving with decoupled noise annealing", 2024.
     """
 
-    steps: int = Field(10, ge=2, description="noise levels, one network call each")
+    steps: int = Field(6, ge=2, description="noise levels, one network call each")
     covariance: Literal["denoiser", "isotropic"] = Field("denoiser", description="spread of an image given its state")
-    iterations: int = Field(4, ge=1, description="Krylov steps for the draw, each through prior and encoder")
-    strength: float = Field(0.3, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
-    last_ratio: float = Field(0.05, gt=0.0, description="σ/α of the last noise level")
+    iterations: int = Field(2, ge=1, description="Krylov steps for the draw, each through prior and encoder")
+    strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
+    last_ratio: float = Field(0.03, gt=0.0, description="σ/α of the last noise level")
 
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         return {

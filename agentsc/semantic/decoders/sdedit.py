@@ -18,7 +18,7 @@ class SDEdit(SamplingDecoder):
     """
 
     steps: int = Field(8, ge=2, description="denoising steps, one network call each")
-    strength: float = Field(0.15, gt=0.0, description="noise-to-signal ratio σ/α that the image is brought to")
+    strength: float = Field(0.05, gt=0.0, description="noise-to-signal ratio σ/α that the image is brought to")
 
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         return {"start_ratio": self.strength, "solver": "dpm-solver++"}

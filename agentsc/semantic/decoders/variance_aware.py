@@ -18,8 +18,9 @@ class VarianceAware(SamplingDecoder):
     data, ρ² v/(ρ² + v), instead of the published one for v = 1.
     """
 
-    iterations: int = Field(4, ge=1, description="conjugate-gradient steps, each through the encoder twice")
-    strength: float = Field(0.3, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
+    steps: int = Field(10, ge=2, description="denoising steps, one network call each")
+    iterations: int = Field(2, ge=1, description="conjugate-gradient steps, each through the encoder twice")
+    strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
 
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         return {
