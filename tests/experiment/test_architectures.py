@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ HOSTED = ["centralised", "hybrid:regions=2"]
 def run(protocol: str, architecture: str, **options: Any) -> Any:
     settings: dict[str, Any] = {"scenario": {"name": "weave", "agents": 4}, "episodes": 2, "ticks": 70, "seed": 3}
     return agentsc.run(protocol={"name": protocol, "architecture": architecture}, **settings | options)
+
+
+@pytest.fixture(scope="module")
+def ray_once() -> Iterator[None]:
+    """Ray starts once for all runs here."""
+    # The module sets Ray's environment, so it comes first.
+    import agentsc.actors.ray_fleet  # noqa: F401, I001
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )  # fmt: skip
+    yield
+    if started:
+        ray.shutdown()
 
 
 def test_there_are_three() -> None:
@@ -68,7 +87,7 @@ def test_lanes_do_not_know_of_each_other(protocol: str) -> None:
         ("orca", "hybrid"),
     ],
 )
-def test_ray_gives_the_same_digest(protocol: str, architecture: str) -> None:
+def test_ray_gives_the_same_digest(ray_once: None, protocol: str, architecture: str) -> None:
     options: dict[str, Any] = {"link": "erasure:p=0.2", "episodes": 1, "ticks": 40}
     local = run(protocol, architecture, **options)
     spread = run(protocol, architecture, backend="ray", hosts=2, **options)
