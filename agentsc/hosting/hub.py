@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentsc.actors.fleet import Fleet, join_packets
-from agentsc.hosting.lanes import Clocks
-from agentsc.hosting.ledger import Ledger, Order, Outlook
+from agentsc.hosting.lanes import Clocks, most_ticks
+from agentsc.hosting.ledger import Ledger, Order, Outlook, Room
 from agentsc.hosting.vehicles import REPEAT
 from agentsc.hosting.words import LEG_BITS, MOST_ENTRIES, ORDERS_BITS, WISHES, Entry, Reports, orders
+from agentsc.intent.fields import MAX_ROUNDS
 from agentsc.links.flight import Deliveries
 from agentsc.links.medium import Packets
 from agentsc.protocol import Setup
 from agentsc.protocol.architectures import Hosted
+from envs.world import World
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -61,7 +63,12 @@ class Hubs:
         self.places = architecture.places(world)
         lanes, agents = world.starts.shape[:2]
         stride = world.v_max * world.dt * 1.01 + 2 * spec.step
-        self.ledgers = [Ledger(spec, start, order, stride) for start in world.starts]
+        room = None
+        if len(world.obstacles.boxes):
+            # Around obstacles legs follow the twins as closely as lattice points can.
+            order = order._replace(tolerance=min(order.tolerance, spec.step))
+            room = _room(world)
+        self.ledgers = [Ledger(spec, start, order, stride, room) for start in world.starts]
         self.alive = np.ones(architecture.hubs, bool)
         self.began = np.zeros(lanes, bool)
         self._known = np.zeros((lanes, agents), bool)
@@ -77,6 +84,7 @@ class Hubs:
         self._position, self._velocity = world.starts.copy(), np.zeros_like(world.starts)
         self._ticks = np.zeros(lanes, np.int64)
         self._rests_until = np.zeros(lanes, np.int64)
+        self._most_ticks = min(most_ticks(world), (MAX_ROUNDS - 1) // setup.rounds)
         none = np.zeros(0, np.int32)
         self._words = Packets(none, none, np.zeros((0, 0), np.uint8), none)
         self.wire_bits = np.zeros(lanes, np.int64)
@@ -163,7 +171,7 @@ class Hubs:
             ledger = self.ledgers[lane]
             left = ledger.ahead(tick)
             left = left[left > 0]
-            room = ledger.steps + CHUNK < (1 << 16)
+            room = self._ticks[lane] + CHUNK <= self._most_ticks
             awake = tick >= self._rests_until[lane]
             short[lane] = awake and room and (len(left) == 0 or np.median(left) < enough)
         return short
@@ -279,6 +287,11 @@ class Hubs:
             self._told_at[lane, agent] = clock
             self._told[lane, agent] = max(int(self._told[lane, agent]), entry.limit)
         return found
+
+
+def _room(world: World) -> Room:
+    """Metres between the rims of vehicles at places [n, 2] and what is nearest."""
+    return lambda places: world.obstacles.signed_distance(places) - np.float32(world.radius)
 
 
 def _limited(vectors: Floats, most: float) -> Floats:

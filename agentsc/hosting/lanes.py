@@ -163,9 +163,14 @@ class LaneBlocks(Block):
         return Trace(plan, pending, proposal)
 
 
+def most_ticks(world: World) -> int:
+    """Ticks that blocks may count: twins are ahead of vehicles, and may move one by one what vehicles do at once."""
+    return 2 * world.max_ticks + 256
+
+
 def bare(world: World, starts: Floats, goals: Floats) -> World:
-    """The same map and limits, with other places, and nothing that only the simulator may know."""
+    """The same map and limits, with other places, time to run ahead, and nothing that only the simulator may know."""
     return replace(
-        world, starts=starts.astype(np.float32), goals=goals.astype(np.float32), start_delay_s=None, via=None,
-        adherence=None, queue=None, sites=None, shape=None, events=None,
+        world, max_ticks=most_ticks(world), starts=starts.astype(np.float32), goals=goals.astype(np.float32),
+        start_delay_s=None, via=None, adherence=None, queue=None, sites=None, shape=None, events=None,
     )  # fmt: skip

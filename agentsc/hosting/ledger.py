@@ -16,6 +16,7 @@ leads away. What vehicles and hubs hold are routes as they cross the air, in leg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,10 @@ from agentsc.intent.plan import PlanSpec
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Room = Callable[[Floats], Floats]
 NEVER = 1 << 30
+BESIDE = np.array([(0, 0), *((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y)])
+"""A lattice point and its neighbours."""
 NOTICE = 2
 """Ticks ahead at which steps are decided that are made by the clock."""
 _ROOM = 4096
@@ -69,9 +73,16 @@ class Ledger:
             pairs that came too close even so: no order helps those, see ``docs/architectures.md``.
     """
 
-    def __init__(self, spec: PlanSpec, starts: Floats, order: Order, stride: float) -> None:
-        """Everybody rests at starts [agent, 2]. ``stride``: metres of a step at most."""
-        self.spec, self.order, self.stride = spec, order, stride
+    def __init__(
+        self, spec: PlanSpec, starts: Floats, order: Order, stride: float, room: Room | None = None
+    ) -> None:
+        """Everybody rests at starts [agent, 2].
+
+        Args:
+            stride: metres of a step at most.
+            room: metres that a vehicle at places [n, 2] has on all sides; None: enough.
+        """
+        self.spec, self.order, self.stride, self._room = spec, order, stride, room
         agents = len(starts)
         self.steps = 0
         self._place: Ints = spec.lattice(starts).astype(np.int64)
@@ -100,6 +111,8 @@ class Ledger:
         units = np.clip(units, 0, (1 << 16) - 1)
         legs, count = np.zeros((agents, new, 3), np.int64), np.zeros(agents, np.int64)
         _kernels.fit(units, self._place, self.order.tolerance / spec.step, MOST_LEG, legs, count)
+        if self._room is not None:
+            self._nudge(legs, count)
         first, last = self.steps, self.steps + new
         while last >= len(self._route):
             self._route = np.concatenate([self._route, np.zeros_like(self._route)])
@@ -130,6 +143,19 @@ class Ledger:
         self.together += int(counted[1])
         self.touching += int(counted[2])
         self._gates = np.concatenate([self._gates, found[: counted[0]]])
+
+    def _nudge(self, legs: Ints, count: Ints) -> None:
+        """Ends of legs that rounding has put too near to an obstacle go to the roomiest lattice point beside them."""
+        assert self._room is not None
+        agent, number = np.nonzero(np.arange(legs.shape[1]) < count[:, None])
+        tight = self._room(self.spec.point(legs[agent, number, 1:])) < self.spec.step
+        agent, number = agent[tight], number[tight]
+        if not len(agent):
+            return
+        near = np.clip(legs[agent, number, None, 1:] + BESIDE, 0, (1 << 16) - 1)
+        room = self._room(self.spec.point(near).reshape(-1, 2)).reshape(len(agent), -1)
+        # The point itself comes first: who rests must not be moved to and fro.
+        legs[agent, number, 1:] = near[np.arange(len(agent)), np.minimum(room, self.spec.step).argmax(1)]
 
     def hear(self, agent: int, steps: int, done: int) -> bool:
         """A vehicle has committed to so many steps, made by tick ``done``; whether that is news."""

@@ -91,7 +91,7 @@ class Reports(NamedTuple):
     done: Ints
     goal: Ints
 
-    def take(self, rows: Ints) -> Reports:
+    def take(self, rows: NDArray) -> Reports:
         """Some of them."""
         return Reports(self.sender[rows], self.wish[rows], self.steps[rows], self.done[rows], self.goal[rows])
 
@@ -104,7 +104,7 @@ class Rests(NamedTuple):
     complete: Flags
     place: Ints
 
-    def take(self, rows: Ints | Flags) -> Rests:
+    def take(self, rows: NDArray) -> Rests:
         """Some of them."""
         return Rests(self.sender[rows], self.done[rows], self.complete[rows], self.place[rows])
 
