@@ -106,6 +106,10 @@ def test_motion_patterns_have_their_shapes_and_travel_to_other_processes(name):
     if world.via is not None:
         assert world.via.shape[:2] == world.starts.shape[:2] and world.via.shape[3:] == (2,)
         assert world.obstacles.signed_distance(world.via).min() > world.radius
+    assert (world.stops is None) == (world.via is None)
+    if world.stops is not None and world.via is not None:
+        for lane in range(world.lanes):
+            np.testing.assert_array_equal(world.stops.points(world.starts[lane], world.goals[lane]), world.via[lane])
     if world.adherence is not None:
         share = world.adherence(np.linspace(world.starts[0], world.goals[0], 65, dtype=np.float32))
         assert share.shape == (world.agents,) and (share >= 0).all() and (share <= 1).all()
