@@ -32,7 +32,7 @@ SURPRISES: dict[str, dict[str, Any]] = {
     "2 joins": {"joins": 2},
     "2 restarts": {"restarts": 2},
 }
-FLEETS = ((6, "perfect"), (10, "perfect"), (10, "erasure:p=0.5"))
+FLEETS = ((6, "perfect"), (10, "erasure:p=0.2"))
 SILENCES = (None, 4.0)
 
 
@@ -57,7 +57,8 @@ def cells() -> Iterator[tuple[int, str, str, float | None]]:
     for agents, link in FLEETS:
         for surprise in SURPRISES:
             for silence in SILENCES:
-                if surprise != "2 restarts" or silence is not None:
+                plain = surprise == "nothing" and link != "perfect"
+                if not plain and (surprise != "2 restarts" or silence is not None):
                     yield agents, link, surprise, silence
 
 
