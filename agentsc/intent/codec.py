@@ -69,7 +69,7 @@ class Message:
         course, digest: int32 [K], which course an AGREE, a RENEW or a PROGRESS speaks of, and what the first two make
             of it; the newest one agreed to, and what the rally comes to, in a RALLY.
         steps, done: int32 [K], of a PROGRESS or a RENEW: steps committed to, and the tick at which they are made.
-        root: int32 [K], the rally that a RALLY is about, or that the course of a PACE or RESUME goes back to; 0 for none.
+        root: int32 [K], the rally that a RALLY is about, or that the course of a PACE or RESUME goes back to; else 0.
         rest: int32 [K, 2], of a RALLY: where the sender rests from ``done`` on. before: the root of ``course``.
         forgetful: 1 if it has been restarted. out_count, corner_count: int32 [K]; outs: int32 [K, O, 3], agents left
             out, 0, and steps they are known to have made; corners: int32 [K, C, 3], agent and place.

@@ -219,7 +219,7 @@ def test_whoever_is_left_out_goes_no_farther_than_members_let_it() -> None:
 
 
 def test_shadows_are_polylines_within_the_tolerance() -> None:
-    setup = setup_of(crowd(1, 3, 0))
+    setup = setup_of(crowd(1, 3, 0, half=1.0))
     course, starts = straight(3, 40), setup.world.starts[0]
     rally = Rally(9 << 8, (2,), 3, 0, {0: word(steps=40), 1: word(steps=40)})
     corners = whereabouts(rally, course, starts, setup.spec, 1e-3)
@@ -266,9 +266,9 @@ def test_courses_keep_clear_of_shadows_and_go_as_near_to_their_goals_as_they_can
 def test_lines_are_covered_by_boxes() -> None:
     lines = np.float32([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.6, 0.8]], [[2.0, 2.0], [2.0, 2.0]]])
     boxes = covers(lines, 0.1, 0.05)
-    solid = Obstacles(boxes, (-1.0, -1.0, 3.0, 3.0))
     along = np.linspace(0.0, 1.0, 333)[:, None]
-    for a, b in lines[:2]:
+    for k, (a, b) in enumerate(lines[:2]):
+        solid = Obstacles(covers(lines[k : k + 1], 0.1, 0.05), (-1.0, -1.0, 3.0, 3.0))
         normal = np.float32([a[1] - b[1], b[0] - a[0]])
         gap = solid.signed_distance((a + along * (b - a) + 0.1 * normal).astype(np.float32))
         assert 0.05 - 1e-5 < gap.min() and gap.max() < 0.051

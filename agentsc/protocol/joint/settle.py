@@ -118,6 +118,6 @@ class Settler:
 
 
 def digest(course: Course) -> int:
-    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the two highest."""
+    """24 bits of what everybody has to have worked out alike: routes and order; not the lowest, nor the two highest."""
     whole = hashlib.blake2b(course.route.tobytes() + course.need.tobytes(), digest_size=DIGEST_BYTES)
     return 1 + int.from_bytes(whole.digest(), "big") % ((1 << 8 * DIGEST_BYTES) - 3)
