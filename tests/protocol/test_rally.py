@@ -47,7 +47,8 @@ class Dashes(Settler):
                 others = np.delete(here, agent, axis=0)
                 rests = np.stack([others, others], 1)
                 zero = np.zeros(1, np.int64)
-                if clearance(line, zero, rests) < 1.01 * self.distance or clearance(line, zero, self.lines) < self.clear:
+                taken = clearance(line, zero, rests) < 1.01 * self.distance
+                if taken or clearance(line, zero, self.lines) < self.clear:
                     continue
                 count = int(np.ceil(np.linalg.norm(end - starts[agent]) / stride))
                 for step in range(1, count + 1):
@@ -265,13 +266,13 @@ def test_courses_keep_clear_of_shadows_and_go_as_near_to_their_goals_as_they_can
 
 def test_lines_are_covered_by_boxes() -> None:
     lines = np.float32([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.6, 0.8]], [[2.0, 2.0], [2.0, 2.0]]])
-    boxes = covers(lines, 0.1, 0.05)
+    assert len(covers(lines[2:], 0.1, 0.05)) == 1
     along = np.linspace(0.0, 1.0, 333)[:, None]
     for k, (a, b) in enumerate(lines[:2]):
         solid = Obstacles(covers(lines[k : k + 1], 0.1, 0.05), (-1.0, -1.0, 3.0, 3.0))
         normal = np.float32([a[1] - b[1], b[0] - a[0]])
         gap = solid.signed_distance((a + along * (b - a) + 0.1 * normal).astype(np.float32))
-        assert 0.05 - 1e-5 < gap.min() and gap.max() < 0.051
+        assert gap.min() > 0.05 - 6e-4 and gap.max() < 0.051
 
 
 # -- the protocol ----------------------------------------------------------------------------------
