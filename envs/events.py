@@ -24,8 +24,8 @@ Flags = NDArray[np.bool_]
 
 BOX, FAIL, JOIN, GOAL, DIE, START = range(6)
 KINDS = ("box", "fail", "join", "goal", "die", "start")
-"""Names of the kinds: a box comes, an agent fails, an agent joins, an agent is given another goal; its process dies, while
-its vehicle goes on as that has committed; its process starts, and knows nothing of what was before."""
+"""Names of the kinds: a box comes, an agent fails, an agent joins, an agent is given another goal; its process dies,
+while its vehicle goes on as that has committed; its process starts, and knows nothing of what was before."""
 
 PLAN_TICKS = 56
 """Ticks that a committed plan can last: 32 of its own, and it may start 24 ahead. Notice may not be shorter."""

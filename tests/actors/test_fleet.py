@@ -15,6 +15,7 @@ from agentsc.experiment.log import RunLog
 from agentsc.experiment.run import prepare
 from agentsc.experiment.runner import run_lanes
 from agentsc.links.medium import Deliveries, Packets
+from envs.errors import ConfigError
 
 RUN: dict[str, Any] = {
     "scenario": {"name": "weave", "agents": 5}, "episodes": 2, "ticks": 24, "seed": 3,
@@ -87,6 +88,23 @@ def test_every_host_draws_the_same_proposals_for_courses(ray_once: None) -> None
         log = log_of(**options, backend="ray", hosts=hosts)
         assert log.digest() == local.digest(), f"{hosts} hosts"
         assert log.network_s is not None and log.network_s > 0.0
+
+
+@pytest.mark.parametrize("protocol", [{"name": "intent", "silence_s": 1.0}, {"name": "negotiated"}])
+def test_deaths_and_restarts_reach_processes_on_every_host(ray_once: None, protocol: dict[str, Any]) -> None:
+    quiet = {"obstacles": 0, "doors": 0, "failures": 0, "joins": 0, "role_changes": 0}
+    scenario = {"name": "surprise", "agents": 5, "first_s": 1.0, "window_s": 1.0, "down_s": 2.0, **quiet}
+    options = {"protocol": protocol, "scenario": scenario | {"restarts": 2}, "ticks": 64, "link": "erasure:p=0.2"}
+    local = log_of(**options)
+    assert log_of(**options, backend="ray", hosts=2).digest() == local.digest()
+    assert log_of(**options | {"scenario": scenario}).digest() != local.digest(), "it makes a difference"
+
+
+@pytest.mark.parametrize("protocol", ["orca", "market", "intent"])
+def test_restarts_are_refused_where_there_is_no_rule_for_them(protocol: str) -> None:
+    scenario = {"name": "surprise", "agents": 6, "restarts": 1}
+    with pytest.raises(ConfigError, match=f"{protocol}, which has no rule for restarts"):
+        log_of(protocol={"name": protocol}, scenario=scenario)
 
 
 def test_every_host_makes_the_same_plans_for_everybody(ray_once: None) -> None:

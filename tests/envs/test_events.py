@@ -9,7 +9,7 @@ import pytest
 
 from envs.arena import Arena
 from envs.errors import ConfigError
-from envs.events import BOX, FAIL, GOAL, JOIN, PLAN_TICKS, Events, LateMaps
+from envs.events import BOX, DIE, FAIL, GOAL, JOIN, PLAN_TICKS, START, Events, LateMaps
 from envs.geometry import Obstacles, box_distance
 from envs.scenarios import SCENARIOS
 from envs.scenarios.surprise import doors, floor, spare_doors
@@ -92,6 +92,7 @@ def test_maps_hold_what_the_mask_names_and_are_built_once():
         (lambda: world_of(events_of((60, 0, BOX, 1), boxes=[[0, 0, 1, 1, 0]])), "1 boxes"),
         (lambda: world_of(events_of((1, 0, GOAL, 0))), "goal must be finite"),
         (lambda: world_of(events_of((1, 0, JOIN, 0), (2, 0, JOIN, 0))), "one event of kind join"),
+        (lambda: world_of(events_of((1, 0, DIE, 0), (1, 0, START, 0))), "once per tick at most"),
         (lambda: world_of(events_of((60, 0, BOX, 0), boxes=[[-5, 1, 1, 0.8, 0]])), "keep 0.3 m from starts and goals"),
         (lambda: world_of(events_of(lanes=2)), r"boxes must be \[1, boxes, 5\]"),
     ],
@@ -155,6 +156,20 @@ def test_who_has_not_joined_does_not_move_and_who_failed_does():
     assert arena.alive.tolist() == [[True, False, True]]
     drive(arena, 1, a0=(1, 0))
     assert arena.position[0, 0].tolist() == [-4.75, 0]
+
+
+def test_processes_die_start_again_and_come_late():
+    arena = Arena(world_of(events_of((2, 0, DIE, 0), (4, 0, START, 0), (3, 0, START, 1), (4, 0, DIE, 1))))
+    running = [arena.running]
+    for _ in range(5):
+        drive(arena, 1, a0=(1, 0))
+        running.append(arena.running)
+    assert [each[0].tolist() for each in running] == [
+        [True, False, True], [True, False, True], [False, False, True], [False, True, True], [True, False, True],
+        [True, False, True],
+    ]  # fmt: skip
+    assert running[1] is running[0] and arena.alive.all(), "their vehicles go on"
+    assert arena.position[0, 0].tolist() == [-3.75, 0]
 
 
 def test_a_goal_is_served_after_a_rest_and_then_the_next_one_counts():
@@ -294,6 +309,19 @@ def test_surprises_are_as_many_as_asked_for_and_nobody_has_two():
         goals[swapped] = world.events.goal[mine][kind == GOAL]
         assert sorted(map(tuple, goals.tolist())) == sorted(map(tuple, world.goals[lane].tolist()))
         assert (goals[swapped] != world.goals[lane][swapped]).any(1).all()
+
+
+def test_every_restart_of_surprise_follows_a_death():
+    world = SCENARIOS.create("surprise", agents=8, restarts=3, down_s=2.0).build(0, range(3))
+    for lane in range(3):
+        rows = world.events.lane == lane
+        dies, starts = (
+            {int(who): int(tick) for who, tick in zip(world.events.subject[mine], world.events.tick[mine], strict=True)}
+            for mine in (rows & (world.events.kind == kind) for kind in (DIE, START))
+        )
+        assert len(dies) == 3 and {who: tick + 8 for who, tick in dies.items()} == starts
+        failing = world.events.subject[rows & np.isin(world.events.kind, (FAIL, JOIN, GOAL))]
+        assert not set(failing.tolist()) & set(dies)
 
 
 def test_surprises_at_the_very_start_are_sound():

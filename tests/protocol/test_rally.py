@@ -19,6 +19,7 @@ from agentsc.protocol.joint.settle import Settler
 from agentsc.protocol.joint.shadows import Surveyor, clearance
 from agentsc.protocol.variants.intent import UNDER_WAY, IntentBlock
 from envs import keyed
+from envs.geometry import Obstacles
 
 LANES = 20
 Floats = NDArray[np.float32]
@@ -44,7 +45,8 @@ class Dashes(Settler):
                 others = np.delete(here, agent, axis=0)
                 rests = np.stack([others, others], 1)
                 zero = np.zeros(1, np.int64)
-                if clearance(line, zero, rests) < 1.01 * self.distance or clearance(line, zero, self.lines) < self.clear:
+                taken = clearance(line, zero, rests) < 1.01 * self.distance
+                if taken or clearance(line, zero, self.lines) < self.clear:
                     continue
                 count = int(np.ceil(np.linalg.norm(end - starts[agent]) / stride))
                 for step in range(1, count + 1):
@@ -94,7 +96,7 @@ class RestlessIntent(Restless, IntentBlock):
 
 def flown(
     schedule: Schedule, hazards: Hazards, planner: Any = RestlessIntent, *, agents: int = 5, seed: int = 0,
-    ticks: int = 100, lanes: int = LANES, silence_s: float = 0.6, ahead_ticks: int = 4, **rest: Any,
+    ticks: int = 100, lanes: int = LANES, silence_s: float | None = 0.6, ahead_ticks: int = 4, **rest: Any,
 ) -> tuple[Flown, list[IntentBlock]]:  # fmt: skip
     """What `brave` finds, and the blocks."""
     blocks: list[IntentBlock] = []
@@ -145,3 +147,201 @@ def test_nobody_comes_too_close_whoever_is_left_out(request: pytest.FixtureReque
     lanes, commits, crashes, anew, left_out = map(sum, zip(*seen, strict=True))
     assert lanes >= (10_000 if thorough else 120) and anew > lanes / 4 and left_out > 0
     print(f"{lanes} schedules: {commits} agreements, {crashes} crashes, {anew} ended on a rally's course, no contact")
+
+
+def weak(rule: str) -> Any:
+    """A weakened rule, under the same circumstances."""
+    return type("RestlessWeakened", (Restless, BLOCKS[rule]), {})  # type: ignore[index]
+
+
+def muted(air: Any) -> None:
+    """What agent 0 says is mostly lost; it hears the others."""
+    air.loss[:, 0, :] = 0.93
+
+
+def uneven(air: Any) -> None:
+    """Some links are nearly dead."""
+    air.loss[:] = np.where(air.rng.random(air.loss.shape) < 0.3, 0.97, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "schedule", "hazard", "links", "least"),
+    [
+        ("no-majority", Schedule(loss=0.2), Hazards(parted=0.4), None, 3),
+        ("no-shadows", Schedule(loss=0.2), Hazards(parted=0.4), None, 3),
+        ("short-shadows", Schedule(), Hazards(), muted, 1),
+        ("forgetful-votes", Schedule(), Hazards(crashes=0.01, down=10, parted=0.4), None, 2),
+        ("hasty-rally", Schedule(), Hazards(), uneven, 1),
+    ],
+)
+def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(
+    rule: str, schedule: Schedule, hazard: Hazards, links: Any, least: int
+) -> None:
+    arguments: dict[str, Any] = {"lanes": 40, "seed": 4, "silence_s": 0.4, "links": links}
+    assert flown(schedule, hazard, weak(rule), **arguments)[0].collided.sum() >= least
+    assert not flown(schedule, hazard, **arguments)[0].collided.any()
+
+
+# -- where those left out may be -------------------------------------------------------------------
+
+
+def straight(agents: int, steps: int) -> Course:
+    """Agents 0 and 2 go to the right; agent 1 goes down, across the way of agent 0 and before it."""
+    along = np.linspace(0.0, 0.02 * steps, steps + 1)
+    route = np.stack([np.stack([along, np.full(steps + 1, 0.3 * k)], -1) for k in range(agents)], 1)
+    route[:, 1] = np.array([0.5, 0.2]) - np.array([0.0, 0.8 / steps]) * np.arange(steps + 1)[:, None]
+    found = Course.of(route.astype(np.float32), 0.105)
+    assert found is not None
+    return found
+
+
+def word(before: tuple[int, int] = (0, 1), steps: int = 0, low: int = 0, forgetful: bool = False) -> Word:
+    return Word((0, 0), (0, 0), 5, before, steps, forgetful, (low,))
+
+
+def test_whoever_is_left_out_goes_no_farther_than_members_let_it() -> None:
+    course = straight(3, 40)
+    waits, goes = 0, 1
+    assert not course.need[goes, waits].any() and course.need[waits, goes].any()
+    step = int(np.flatnonzero(course.need[waits, goes] > 0)[0])
+    rally = Rally(9 << 8, (waits,), 3, 0, {goes: word(steps=0, low=2), 2: word(steps=40, low=4)})
+    assert span(rally, course, 0) == (4, step), "no farther than where it waits for one that stands still"
+    rally.words[goes] = word(steps=40, low=2)
+    assert span(rally, course, 0) == (4, 40), "nobody keeps it from its goal"
+    rally.words[2] = word(NOTHING)
+    assert span(rally, course, 0)[1] == 2, "one has not agreed to the course, so nobody is on it"
+    rally.words[2] = word(NOTHING, forgetful=True)
+    assert span(rally, course, 0)[1] == 40, "it may have forgotten that it had"
+    # A member that has made a step is proof of those that came before it.
+    rally = Rally(9 << 8, (goes,), 3, 0, {waits: word(steps=40), 2: word(steps=40)})
+    assert span(rally, course, 0)[0] == course.need[waits, goes].max() > 0
+
+
+def test_shadows_are_polylines_within_the_tolerance() -> None:
+    setup = setup_of(crowd(1, 3, 0, half=1.0))
+    course, starts = straight(3, 40), setup.world.starts[0]
+    rally = Rally(9 << 8, (2,), 3, 0, {0: word(steps=40), 1: word(steps=40)})
+    corners = whereabouts(rally, course, starts, setup.spec, 1e-3)
+    assert len(corners) == 2 and {corner[0] for corner in corners} == {2}
+    ends = setup.spec.point(np.array([corner[1:] for corner in corners]))
+    np.testing.assert_allclose(ends, course.route[[0, -1], 2], atol=2 * setup.spec.step)
+    assert whereabouts(rally, None, starts, setup.spec, 1e-3) == ((2, *setup.spec.lattice(starts[2]).tolist()),)
+    later = course.widened(np.arange(3), 3, corners)
+    without = Course(later.route, later.need, 0.1, 0, later.covered, np.array([True, True, False]), corners)
+    assert whereabouts(rally, without, starts, setup.spec, 1e-3) == corners, "where it was before, it still may be"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 40), st.sampled_from([1e-4, 1e-2, 0.1]))
+def test_corners_keep_every_point_within_the_tolerance(seed: int, count: int, tolerance: float) -> None:
+    way = np.cumsum(np.random.default_rng(seed).normal(0, 0.05, (count, 2)), 0)
+    kept = corners_of(way, tolerance)
+    assert kept[0] == 0 and kept[-1] == count - 1
+    lines = np.stack([way[kept[:-1]], way[kept[1:]]], 1).astype(np.float32)
+    spots = np.repeat(way[None].astype(np.float32), 2, axis=0)
+    for k in range(count):
+        assert clearance(spots[:, k : k + 1], np.zeros(1, np.int64), lines) <= tolerance + 1e-5
+
+
+def test_courses_keep_clear_of_shadows_and_go_as_near_to_their_goals_as_they_can() -> None:
+    world = crowd(1, 3, 0, half=0.6)
+    starts = np.float32([[-0.4, 0.0], [-0.4, 0.3], [0.45, -0.4]])
+    goals = np.float32([[0.4, 0.0], [0.1, 0.3], [0.45, 0.4]])
+    wall = {7: np.float32([[0.1, -0.3], [0.1, 0.5]])}
+    surveyor = Surveyor(Settler(world, 0.105, 8, 4))
+    found = surveyor.course(starts, goals, (0, 1), 3, None, 0.105, wall)
+    assert found is not None and found.tick == 3
+    lines = np.float32([[[0.1, -0.3], [0.1, 0.5]]])
+    assert clearance(found.route, found.covered, lines) >= 0.105 - 1e-3
+    np.testing.assert_allclose(found.route[-1, [0, 2]], goals[[0, 2]], atol=1e-5)
+    off = np.linalg.norm(found.route[-1, 1] - goals[1])
+    assert 0.1 <= off < 0.2, "its goal is taken"
+    # Who rests too close to leave stays.
+    starts[0] = 0.1 - 0.101, 0.0
+    found = surveyor.course(starts, goals, (0, 1), 3, None, 0.105, wall)
+    assert found is not None and (found.route[:, 0] == starts[0]).all()
+
+
+def test_lines_are_covered_by_boxes() -> None:
+    lines = np.float32([[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.6, 0.8]], [[2.0, 2.0], [2.0, 2.0]]])
+    assert len(covers(lines[2:], 0.1, 0.05)) == 1
+    along = np.linspace(0.0, 1.0, 333)[:, None]
+    for k, (a, b) in enumerate(lines[:2]):
+        solid = Obstacles(covers(lines[k : k + 1], 0.1, 0.05), (-1.0, -1.0, 3.0, 3.0))
+        normal = np.float32([a[1] - b[1], b[0] - a[0]])
+        gap = solid.signed_distance((a + along * (b - a) + 0.1 * normal).astype(np.float32))
+        assert gap.min() > 0.05 - 6e-4 and gap.max() < 0.051
+
+
+# -- the protocol ----------------------------------------------------------------------------------
+
+
+class Dying(Restless, IntentBlock):
+    """Agent 0 dies early, and wants change rarely."""
+
+    every = 60
+
+    def listen(self, inbox: Any, clock: int) -> None:
+        if clock == 24:
+            self.stop(np.flatnonzero(self.id == 0))
+        super().listen(inbox, clock)
+
+
+def test_the_others_go_on_without_one_that_died() -> None:
+    outcome, blocks = flown(Schedule(), Hazards(), Dying, ticks=240, lanes=8)
+    (block,) = blocks
+    others = block.id != 0
+    assert not outcome.collided.any()
+    assert (block.root[others] > 0).all() and not block.member[others, 0].any()
+    assert (block.phase[others] < FREE).all() and (block.number[others] >= 1).any()
+
+
+class Waking(Dying):
+    """Agent 0 is restarted after a while."""
+
+    def listen(self, inbox: Any, clock: int) -> None:
+        if clock == 140:
+            self.restart(np.flatnonzero(self.id == 0))
+        super().listen(inbox, clock)
+
+
+def test_one_that_was_restarted_takes_part_again() -> None:
+    outcome, blocks = flown(Schedule(), Hazards(), Waking, ticks=240, lanes=8)
+    (block,) = blocks
+    assert not outcome.collided.any()
+    assert (block.phase < FREE).all() and block.member.all()
+    root = block.root.reshape(8, -1)
+    assert (root == root[:, :1]).all() and (root > 0).all() and not block.forgetful.any()
+
+
+class Halved(Restless, IntentBlock):
+    """Half of the fleet dies."""
+
+    def listen(self, inbox: Any, clock: int) -> None:
+        if clock == 24:
+            self.stop(np.flatnonzero(self.id < 3))
+        super().listen(inbox, clock)
+
+
+def test_a_minority_rests() -> None:
+    outcome, blocks = flown(Schedule(), Hazards(), Halved, agents=6, ticks=200, lanes=6)
+    (block,) = blocks
+    assert not outcome.collided.any() and block.member.all()
+    last = block.executed(block.rows, np.tile([80, 100], (len(block.rows), 1)))
+    np.testing.assert_array_equal(last[:, 0], last[:, 1])
+
+
+def test_those_who_are_there_do_not_wait_for_one_that_comes_late() -> None:
+    outcome, blocks = flown(Schedule(loss=0.2), Hazards(late=1), ticks=160, lanes=8)
+    (block,) = blocks
+    assert not outcome.collided.any() and (block.phase != FREE).all()
+    assert (block.number.reshape(8, -1) >= 0).sum(1).min() >= 4
+    assert outcome.commits > 8
+
+
+def test_without_the_option_everybody_waits_for_ever() -> None:
+    outcome, blocks = flown(Schedule(), Hazards(), Dying, ticks=160, lanes=4, silence_s=None)
+    (block,) = blocks
+    assert not outcome.collided.any() and not block.root.any() and block.member.all()
+    assert not PROTOCOLS.create("intent").restarts and PROTOCOLS.create("intent", silence_s=1.0).restarts
+    assert ROUNDS == 2

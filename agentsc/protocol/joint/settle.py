@@ -130,7 +130,7 @@ class Settler:
 
 
 def digest(course: Course, beside: bytes = b"") -> int:
-    """24 bits of what everybody has to have worked out alike: routes and order; neither the lowest nor the two highest.
+    """24 bits of what everybody has to have worked out alike: routes and order; not the lowest, nor the two highest.
 
     Args:
         beside: more that has to be alike.

@@ -177,6 +177,8 @@ class IntentBlock(NegotiatedBlock):
         self.without: dict[int, tuple[int, ...]] = {}
         """Whom that one leaves out, where it leaves out the row."""
         self.heard_at = np.zeros((rows, self.agents), np.int64)
+        self.quiet = np.zeros((rows, self.agents), np.int64)
+        """Rounds for which each row has waited for a peer without hearing anything of it; 0 if it does not wait."""
         self.may_call = np.zeros(rows, np.int64)
         self.tries = np.zeros(rows, np.int64)
         self.asked_again = np.zeros(rows, bool)
@@ -523,30 +525,32 @@ class IntentBlock(NegotiatedBlock):
         """Bring rallies on, and call one where it is time for it."""
         for row in np.flatnonzero(running & (self.phase == RALLYING)).tolist():
             self._advance(row)
-        lonely = self._held_up_by_silent() & running[:, None] & (self.phase < FREE)[:, None]
+        self._note_who_is_waited_for(running)
+        lonely = self.quiet >= self.silence
         # Two silences after the first word for a course somebody must have lost what it had said.
         stuck = ((self.phase == GATHERING) | (self.phase == AGREED)) & (self.clock - self.called > 2 * self.silence)
         # Who has left comes back if others have set out all the same: then no majority has left, or ever will.
-        behind = (self.newest > self.root) & (self.phase != RALLYING) & ~self.negotiating
+        own = self.root.copy()
+        for row in np.flatnonzero(self.phase == RALLYING).tolist():
+            own[row] = self.rally[row].root
+        behind = (self.newest > own) & ~self.negotiating
         due = running & (self.clock >= self.may_call) & (lonely.any(1) | stuck | behind | (self.phase == LOST))
         for row in np.flatnonzero(due).tolist():
             out = set(np.flatnonzero(lonely[row]).tolist()) | set(self.without.get(row, ()))
             self._call_together(row, out)
 
-    def _held_up_by_silent(self) -> Flags:
-        """bool [row, peer]: who waits for a peer that has been silent for too long."""
-        silent = (self.clock - self.heard_at >= self.silence) & self.member
-        silent[self.rows, self.id] = False
-        if not silent.any():
-            return silent
-        waits = np.zeros_like(silent)
-        rows = np.flatnonzero(silent.any(1) & (self.phase == UNDER_WAY))
+    def _note_who_is_waited_for(self, running: Flags) -> None:
+        """Count rounds in which a peer that is waited for says nothing; before, it may have had nothing to say."""
+        waits = np.zeros_like(self.member)
+        rows = np.flatnonzero(running & (self.phase == UNDER_WAY))
         for progress, here, place in self._on_courses(rows):
             waits[rows[here]] = progress.waits_for(place)
-        gathering, agreed = self.phase == GATHERING, self.phase == AGREED
+        gathering, agreed = running & (self.phase == GATHERING), running & (self.phase == AGREED)
         waits[gathering] = (self.wishes[gathering] < 0).any(2)
         waits[agreed] = self.digests[agreed] != self.digests[agreed, self.id[agreed], None]
-        return silent & waits
+        waits &= self.member & (self.heard_at < self.clock)
+        waits[self.rows, self.id] = False
+        self.quiet = np.where(waits, self.quiet + 1, 0)
 
     def _call_together(self, row: int, out: set[int]) -> None:
         """Call a rally without those who are ``out`` and still silent, if the others may be a majority."""
@@ -661,7 +665,8 @@ class IntentBlock(NegotiatedBlock):
         if mine >= wait and rally.missing:
             self.may_call[row] = min(self.may_call[row], self.clock)
             silent = set(rally.missing) | {agent for agent in rally.out if self.heard_at[row, agent] < rally.since}
-            self.heard_at[row, rally.missing] = self.clock - self.silence
+            if self.newest[row] == rally.root:  # nothing but this rally could keep them
+                self.heard_at[row, rally.missing] = self.clock - self.silence
             self._call_together(row, silent)
         elif mine >= 4 * wait and self.clock >= self.may_call[row]:
             self._call_together(row, set(rally.out))
@@ -917,9 +922,7 @@ class IntentBlock(NegotiatedBlock):
             unsure[np.arange(len(row)), self.id[row]] = False
             urgent |= unsure
             if self.silence < FOR_EVER:
-                quiet = 2 * (clock - self.heard_at[row]) >= self.silence
-                if quiet.any():
-                    worth[row] |= (quiet & progress.waits_for(place)).any(1) & (silent[row] >= PINGS)
+                worth[row] |= (2 * self.quiet[row] >= self.silence).any(1) & (silent[row] >= PINGS)
             due = (urgent.any(1) & (silent[row] >= URGENT)) | (later.any(1) & (silent[row] >= PATIENT))
             worth[row] |= news.any(1) | due
         return worth
