@@ -271,6 +271,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             mean = table(rows, [Cell(protocol, SIZE, r, trigger) for r in rates], per_agent).mean(1)
             how = {"linestyle": styles[trigger], "color": colours[protocol], "marker": "o"}
             right.plot(rates, mean, label=f"{protocol}, {trigger}", **how)
+    left.set_xticks(SIZES, [str(size) for size in SIZES])
+    left.set_yticks((100, 200, 400, 800), ("100", "200", "400", "800"))
+    left.minorticks_off()
     left.set(xlabel="agents", ylabel="bits per agent and second", title=f"{RATE:g} changes per agent and minute")
     right.set(xlabel="goal changes per agent and minute", yscale="log", title=f"{SIZE} agents")
     for axes in (left, right):

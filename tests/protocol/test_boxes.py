@@ -181,9 +181,14 @@ def test_steps_through_boxes_are_found_and_those_that_begin_in_one_are_free() ->
 # -- whole runs ------------------------------------------------------------------------------------
 
 
-def run(protocol: dict[str, Any], seed: int, out: Path | None = None, **late: Any) -> agentsc.RunResult:
+BAD = "erasure:p=0.6+delay:ms=200,jitter_ms=400"
+
+
+def run(
+    protocol: dict[str, Any], seed: int, out: Path | None = None, link: str = "erasure:p=0.2", **late: Any
+) -> agentsc.RunResult:
     return agentsc.run(
-        scenario=CALM | late, protocol=protocol, link="erasure:p=0.2", episodes=2, ticks=320, seed=seed, out=out,
+        scenario=CALM | late, protocol=protocol, link=link, episodes=2, ticks=320, seed=seed, out=out,
         set=["record.episodes=[]"],
     )  # fmt: skip
 
@@ -193,6 +198,13 @@ def test_fleets_get_home_around_obstacles_and_closed_doors(protocol: str) -> Non
     done = run({"name": protocol}, 31, obstacles=5, doors=6)
     assert done.metrics["collision_free_rate"]["mean"] == 1.0
     assert done.metrics["success_rate"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize("protocol", ["intent", "negotiated"])
+def test_nobody_touches_anything_whatever_becomes_of_packets(protocol: str) -> None:
+    done = run({"name": protocol}, 35, link=BAD, obstacles=6, doors=6, role_changes=1)
+    assert done.metrics["collision_free_rate"]["mean"] == 1.0
+    assert done.metrics["brake_activations"]["mean"] == 0.0
 
 
 def test_without_telling_some_cannot_go_on_but_nobody_crashes() -> None:

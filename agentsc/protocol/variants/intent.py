@@ -784,6 +784,8 @@ class IntentBlock(NegotiatedBlock):
     def _believe(self, rows: Ints) -> None:
         """Beliefs of rows about their nearest peers, see `agentsc.protocol.joint.lags`."""
         now, horizon = self.now, self.horizon
+        if self.agents < 2:
+            return  # there is nobody to believe anything of
         when = now + np.arange(-lags.MOST, horizon + lags.MOST + 1)
         for progress, here, place in self._on_courses(rows):
             row, course = rows[here], progress.course
