@@ -45,12 +45,12 @@ class Compared(NamedTuple):
 
 
 MARCH = ("scenario.march=6",)
-STATIONS = (
-    "scenario.any_station=true", "scenario.stations=4", "scenario.agents=12", "scenario.service_ticks=40",
+STATIONS = ("scenario.any_station=true", "scenario.stations=4", "scenario.agents=8")
+QUEUES = (
+    "scenario.any_station=true", "scenario.stations=2", "scenario.agents=8", "scenario.service_ticks=40",
 )  # fmt: skip
 FEW = ("scenario.agents=6",)
 LOSS = "erasure:p=0.5"
-SERVICE = "service_s=10"
 PLAIN = ("negotiated",)
 COMPARED: dict[str, Compared] = {
     "formation": Compared(
@@ -67,21 +67,21 @@ COMPARED: dict[str, Compared] = {
     ),
     "prices": Compared("coverage", (), "perfect", 128, ("market",), ("market", "terms=prices"), "coverage_value", 1),
     "resources, a corridor": Compared(
-        "corridor", (), "perfect", 320, PLAIN, ("negotiated", "terms=resources"), "makespan_s", -1
+        "corridor", (), "perfect", 300, PLAIN, ("negotiated", "terms=resources"), "makespan_s", -1
     ),
     "resources, stations": Compared(
-        "lifelong-warehouse", STATIONS, "perfect", 240, PLAIN, ("negotiated", f"terms=resources:{SERVICE}"), "tasks", 1
+        "lifelong-warehouse", STATIONS, "perfect", 200, PLAIN, ("negotiated", "terms=resources"), "tasks", 1
     ),
     "role-switching": Compared(
-        "lifelong-warehouse", STATIONS, "perfect", 240, PLAIN,
-        ("role-switching", SERVICE, "temperature_s=2", "turns=false"), "tasks", 1,
+        "lifelong-warehouse", QUEUES, "perfect", 200, PLAIN,
+        ("role-switching", "service_s=10", "temperature_s=2", "turns=false"), "tasks", 1,
     ),
     "role-switching, a corridor": Compared(
-        "corridor", (), "perfect", 320, PLAIN, ("role-switching",), "makespan_s", -1
+        "corridor", (), "perfect", 300, PLAIN, ("role-switching",), "makespan_s", -1
     ),
-    "collision": Compared("weave", FEW, LOSS, 256, ("negotiated", "collision_weight=0"), PLAIN, "makespan_s", -1),
+    "collision": Compared("weave", FEW, LOSS, 160, ("negotiated", "collision_weight=0"), PLAIN, "makespan_s", -1),
     "collision, wider with age": Compared(
-        "weave", FEW, LOSS, 256, PLAIN, ("negotiated", "age_spread=0.25"), "makespan_s", -1
+        "weave", FEW, LOSS, 160, PLAIN, ("negotiated", "age_spread=0.25"), "makespan_s", -1
     ),
 }  # fmt: skip
 VALUES = {

@@ -34,7 +34,7 @@ def matched(worth: Doubles) -> Ints:
     return took
 
 
-def queueing(arrival: Doubles, served: Doubles, mine: Doubles) -> Doubles:
+def queueing(arrival: Doubles, served: float, mine: Doubles) -> Doubles:
     """Seconds until each place has served whoever comes there before a newcomer, and who has waited till then.
 
     Args:

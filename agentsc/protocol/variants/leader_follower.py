@@ -19,7 +19,7 @@ from pydantic import Field
 
 from agentsc.protocol import PROTOCOLS, Setup
 from agentsc.protocol.situation import Flags, Ints
-from agentsc.protocol.terms import ReconciliationTerm
+from agentsc.protocol.terms import TERMS, ReconciliationTerm
 from agentsc.protocol.terms.anchor import AnchorTerm
 from agentsc.protocol.terms.formation import within
 from agentsc.protocol.variants.negotiated import Negotiated, NegotiatedBlock
@@ -34,7 +34,7 @@ class LeaderFollower(Negotiated):
 
     def reconciliation(self, setup: Setup) -> tuple[ReconciliationTerm, ...]:
         """See `PlanningVariant.reconciliation`: the anchor first."""
-        anchor = AnchorTerm(weight=self.follow)
+        anchor: ReconciliationTerm = TERMS.create("anchor", weight=self.follow)
         named = super().reconciliation(setup)
         if self.follow == 0.0 or not anchor.offered(setup.world) or any(isinstance(t, AnchorTerm) for t in named):
             return named

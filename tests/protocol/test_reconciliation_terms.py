@@ -1,0 +1,41 @@
+"""The comparison of terms and variants: the page is that of the rows, and rows are those of the script."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsc.protocol import PROTOCOLS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "experiments" / "results" / "reconciliation-terms"
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("terms_script", ROOT / "experiments" / "reconciliation_terms.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_says_what_the_rows_say(script: Any) -> None:
+    rows = script.read(RESULTS / "rows.csv")
+    assert script.summary(rows) == (RESULTS / "summary.md").read_text(encoding="utf-8")
+    known = {script.key(one, side) for one in script.COMPARED.values() for side in (one.off, one.on)}
+    runs = {row[:5] for row in rows}
+    assert runs <= known and runs
+    for run in runs:
+        assert sorted(row.episode for row in rows if row[:5] == run) == list(range(20))
+
+
+def test_every_comparison_is_of_options_that_exist(script: Any) -> None:
+    for one in script.COMPARED.values():
+        for name, *options in (one.off, one.on):
+            values = dict(option.split("=", 1) for option in options)
+            PROTOCOLS.get(name)
+            assert set(values) <= set(PROTOCOLS.get(name).model_fields), (name, values)
