@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from air import RandomChoice, Schedule, schedules
+from air import ROUNDS, RandomChoice, Schedule, crowd, schedules, setup_of
 from hazards import ROUND_S, Flown, Giving, Hazards, brave
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agentsc.baselines.weakened_courses import BLOCKS
 from agentsc.protocol import PROTOCOLS
 from agentsc.protocol.joint.order import Course
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import Settler
-from agentsc.protocol.joint.shadows import Surveyor, clearance
-from agentsc.protocol.variants.intent import UNDER_WAY, IntentBlock
+from agentsc.protocol.joint.shadows import Surveyor, clearance, covers
+from agentsc.protocol.rally import NOTHING, Rally, Word, corners_of, span, whereabouts
+from agentsc.protocol.variants.intent import FREE, UNDER_WAY, IntentBlock
 from envs import keyed
 from envs.geometry import Obstacles
 
