@@ -138,6 +138,11 @@ def prepare(config: RunConfig) -> Job:
             f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
             f"only once, got {config.scenario.name} (choose another protocol, or set its events to 0)"
         )
+    if world.processes_die and protocol.hosted:
+        raise ConfigError(
+            f"scenario must let processes run with machines at hubs, got {config.scenario.name} with processes that die "
+            "(set restarts to 0, or protocol.architecture to distributed; hubs die by their hub_failure_s)"
+        )
     if world.processes_die and not protocol.restarts:
         raise ConfigError(
             f"scenario must let processes run with protocol {config.protocol.name}, which has no rule for restarts, "

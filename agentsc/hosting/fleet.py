@@ -228,6 +228,17 @@ class HostedFleet:
         self._alive = alive
         self._muster(tick)
 
+    def sense(self, boxes: Floats, tick: int) -> None:
+        """See `Fleet.sense`: vehicles have no words for late boxes, so no machine at a hub knows of them."""
+
+    def late(self, agents: Flags) -> None:
+        """See `Fleet.late`: machines run at hubs, which die as `hub_failure_s` says and not otherwise."""
+        raise ConfigError("scenario must let processes run where machines run at hubs (set restarts to 0)")
+
+    def crash(self, died: Flags, started: Flags) -> None:
+        """See `late`."""
+        raise ConfigError("scenario must let processes run where machines run at hubs (set restarts to 0)")
+
     def begin(self, starts: Floats, goals: Floats, lanes: Flags) -> None:
         """All lanes have begun."""
         raise NotImplementedError("a hosted fleet begins when it is made")

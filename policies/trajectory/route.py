@@ -140,7 +140,7 @@ class Guide:
         return trail
 
     def _furthest_visible(self, origin: Floats, points: Floats, goal: Ints) -> Ints:
-        """Index of the last of ``points`` [batch, k, 2] in free line of sight on the goals' maps, 0 if only the first."""
+        """Index of the last of ``points`` [batch, k, 2] in free line of sight on the goals' maps; 0: only the first."""
         batch, k, _ = points.shape
         if self.open and len(self._maps) == 1:
             return np.full(batch, k - 1)
