@@ -140,8 +140,8 @@ def prepare(config: RunConfig) -> Job:
         )
     if world.processes_die and protocol.hosted:
         raise ConfigError(
-            f"scenario must let processes run with machines at hubs, got {config.scenario.name} with processes that die "
-            "(set restarts to 0, or protocol.architecture to distributed; hubs die by their hub_failure_s)"
+            f"scenario must let processes run with machines at hubs, got {config.scenario.name} with processes that "
+            "die (set restarts to 0, or protocol.architecture to distributed; hubs die by their hub_failure_s)"
         )
     if world.processes_die and not protocol.restarts:
         raise ConfigError(

@@ -21,6 +21,7 @@ from agentsc.links.medium import Deliveries, Packets
 from agentsc.protocol import Beliefs, Counters, Setup, Trace, Variant
 from agentsc.protocol.architectures import Hosted
 from agentsc.protocol.architectures.hybrid import Hybrid
+from envs.errors import ConfigError
 from envs.world import World
 
 Floats = NDArray[np.float32]
