@@ -233,7 +233,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axis.axvline(0.0, color="grey", linewidth=1)
     names = [f"{name}: {VALUES[one.value]}" for name, one in reversed(shown)]
     axis.set_yticks(range(len(shown)), names, fontsize=8)
-    axis.set_xlabel("better by, % of the value without (95 % intervals of paired differences)")
+    axis.set_xlabel("better by, % of the value without; 95 %")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
