@@ -171,10 +171,10 @@ def test_links_in_the_docs_lead_somewhere(page: str) -> None:
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
 
 
-PAGES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md"]
+EXAMPLES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_in_the_docs_run(page: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
     assert blocks

@@ -239,7 +239,7 @@ def table(data: dict[str, Any]) -> Any:
     from rich.table import Table
 
     config = data["config"]
-    title = f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}, {config['symbols_per_image']} symbols"
+    title = f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}"
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "mean", "95 % interval", "n"):
         made.add_column(column)
