@@ -51,6 +51,7 @@ _CAME_LATER: dict[str, Tree] = {
     "prior": {"solver": "ddim", "steps": 5, "precision": "float32"},
     "protocol": {"beliefs": "prior", "clock_skew_s": 0.0, "rank_changes": False, "check_rounds": 1, "silence_s": None},
     "plan_code": {"name": "spline", "delta_bits": 6},
+    "scenario": {"restarts": 0, "down_s": 5.0},
 }
 """Options added after rows had been published, with the value that held before. At that value they do not enter a
 key: what was computed then is what would be computed now, so old folders resume and old rows stay valid. A section of
