@@ -56,7 +56,7 @@ _CAME_LATER: dict[str, Tree] = {
         **{"proposals": 4, "proposals_for": "patterned", "tube": 3.0, "against": 30.0, "drawn": "joint"},
         **{"silence_s": None, "terms": "", "collision_weight": 1.0, "age_spread": 0.0},
     },
-    "scenario": {"any_station": False, "march": 0},
+    "scenario": {"any_station": False, "march": 0, "restarts": 0, "down_s": 5.0},
     "plan_code": {"name": "spline", "delta_bits": 6},
 }  # fmt: skip
 """Options added after rows had been published, with the value that held before. At that value they do not enter a

@@ -100,11 +100,11 @@ def test_deaths_and_restarts_reach_processes_on_every_host(ray_once: None, proto
     assert log_of(**options | {"scenario": scenario}).digest() != local.digest(), "it makes a difference"
 
 
-@pytest.mark.parametrize("protocol", ["orca", "market", "intent"])
-def test_restarts_are_refused_where_there_is_no_rule_for_them(protocol: str) -> None:
+@pytest.mark.parametrize("protocol", [{"name": "orca"}, {"name": "market"}, {"name": "intent", "silence_s": None}])
+def test_restarts_are_refused_where_there_is_no_rule_for_them(protocol: dict[str, Any]) -> None:
     scenario = {"name": "surprise", "agents": 6, "restarts": 1}
-    with pytest.raises(ConfigError, match=f"{protocol}, which has no rule for restarts"):
-        log_of(protocol={"name": protocol}, scenario=scenario)
+    with pytest.raises(ConfigError, match=f"{protocol['name']}, which has no rule for restarts"):
+        log_of(protocol=protocol, scenario=scenario)
 
 
 def test_every_host_makes_the_same_plans_for_everybody(ray_once: None) -> None:

@@ -345,5 +345,5 @@ def test_without_the_option_everybody_waits_for_ever() -> None:
     outcome, blocks = flown(Schedule(), Hazards(), Dying, ticks=160, lanes=4, silence_s=None)
     (block,) = blocks
     assert not outcome.collided.any() and not block.root.any() and block.member.all()
-    assert not PROTOCOLS.create("intent").restarts and PROTOCOLS.create("intent", silence_s=1.0).restarts
+    assert not PROTOCOLS.create("intent", silence_s=None).restarts and PROTOCOLS.create("intent").restarts
     assert ROUNDS == 2

@@ -98,7 +98,7 @@ class Intent(Negotiated):
     ahead_ticks: int = Field(32, ge=1, le=MOST_LAG - 1, description="ticks ahead to which an agent commits")
     renew_s: float = Field(1.0, ge=0.0, description="least time on a course before somebody calls for another one")
     silence_s: float | None = Field(
-        None, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
+        4.0, gt=0.0, description="who is held up by a peer silent for so long goes on without it; null: waits for ever"
     )
 
     proposals: int = Field(4, ge=0, description="ways per agent that are drawn from the prior for a course; 0 is none")
