@@ -22,14 +22,16 @@ sets out knowing that all others have agreed. Who has agreed leaves only upon he
 agreeing; so if anybody sets out, nobody has left or ever will. From then on the course's own argument holds
 (`agentsc.protocol.joint.order`).
 
-**The parts**, to be read in this order; each knows only those before it:
+**The parts**, in the order to read them in; each block class adds to one before it:
 
 1. `phases`: what an agent may be up to.
-2. `along`: being on a course. Which one, how far everybody is known to be, committing to steps, worth telling.
+2. `along`: being on a course. Which one, committing to steps, telling how far and hearing how far others are.
 3. `agreement`: getting onto the next one. Wishes, digests, setting out, leaving; what comes in and what goes out.
-4. `detours`: boxes that came late, and which courses go around them. An object that the two blocks above ask.
+4. `lead` and `detours`, which those two ask: what everybody still does of the present course before the next one
+   begins, and which boxes that came late courses go around.
 5. `beliefs`: where peers may be, for those who watch, and for terms. Nothing is decided by it.
-6. `rallies`: going on without the silent. It replaces some methods of `agreement`, and adds a kind of word.
+6. `silence`: who has been silent for too long while it was waited for.
+7. `rallies`: going on without those. It replaces some methods of `agreement`, and adds a kind of word.
 
 `agentsc.protocol.variants.intent` puts them together, and has the parameters.
 
