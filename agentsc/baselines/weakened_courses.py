@@ -1,7 +1,8 @@
 """The protocol `intent` with one rule of going on without somebody left out: what each rule is there for, measured.
 
 As `agentsc.baselines.weakened` for `negotiated`: every class differs from
-`agentsc.protocol.variants.intent.IntentBlock` in the one method that holds the rule it breaks.
+`agentsc.protocol.variants.intent.IntentBlock` in the one method (of `agentsc.protocol.courses.rallies`) that holds the
+rule it breaks.
 """
 
 from __future__ import annotations

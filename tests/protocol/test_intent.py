@@ -18,10 +18,11 @@ from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import PROGRESS
 from agentsc.links.medium import Deliveries
 from agentsc.protocol import PROTOCOLS, Block
+from agentsc.protocol.courses.phases import AGREED, FREE, GATHERING
 from agentsc.protocol.joint.order import Course, Progress, needs
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import Settler, digest
-from agentsc.protocol.variants.intent import AGREED, FREE, GATHERING, IntentBlock
+from agentsc.protocol.variants.intent import IntentBlock
 from envs.geometry import segment_closest
 from envs.scenarios import SCENARIOS
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from agentsc.baselines.weakened_courses import BLOCKS
 from agentsc.protocol import PROTOCOLS
+from agentsc.protocol.courses.phases import FREE, UNDER_WAY
 from agentsc.protocol.joint.order import Course
 from agentsc.protocol.joint.search import Lead
 from agentsc.protocol.joint.settle import Settler
 from agentsc.protocol.joint.shadows import Surveyor, clearance, covers
 from agentsc.protocol.rally import NOTHING, Rally, Word, corners_of, span, whereabouts
-from agentsc.protocol.variants.intent import FREE, UNDER_WAY, IntentBlock
+from agentsc.protocol.variants.intent import IntentBlock
 from envs import keyed
 from envs.geometry import Obstacles
 

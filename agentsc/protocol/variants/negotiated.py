@@ -155,8 +155,8 @@ class NegotiatedBlock(StandingBlock):
         received = self.receive(inbox, clock, MAX_LEAD, lambda m: (m.sections != 0) | (m.kind == BOXES))
         bare = received.message.sections[received.packet] == 0
         if bare.any():
-            self._hear_boxes(*_row_and_packet(received, bare, len(self.ids)), received.message)
-            received = _some_of(received, ~bare)
+            self._hear_boxes(*row_and_packet(received, bare, len(self.ids)), received.message)
+            received = some_of(received, ~bare)
         self._absorb(received)
 
     def _hear_boxes(self, row: Ints, packet: Ints, message: Message) -> None:
@@ -453,12 +453,12 @@ class NegotiatedBlock(StandingBlock):
         return Packets(self.lane[rows].astype(np.int32), self.id[rows].astype(np.int32), data, bits)
 
 
-def _row_and_packet(received: Received, which: Flags, width: int) -> tuple[Ints, Ints]:
+def row_and_packet(received: Received, which: Flags, width: int) -> tuple[Ints, Ints]:
     """Rows of a block ``width`` wide, and packets, of some deliveries."""
     return (received.lane * width + received.place)[which], received.packet[which]
 
 
-def _some_of(received: Received, which: Flags) -> Received:
+def some_of(received: Received, which: Flags) -> Received:
     """Some deliveries."""
     return Received(received.message, *(column[which] for column in received[1:]))
 
