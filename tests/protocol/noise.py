@@ -18,6 +18,8 @@ from agentsc.intent.crc import crc
 from agentsc.intent.fields import (
     AGREE,
     AUCTION,
+    BOX_BITS,
+    BOXES,
     COUNT_BITS,
     GRANT_BITS,
     GRANTS,
@@ -31,7 +33,9 @@ from agentsc.intent.fields import (
     RALLY,
     RECORDS,
     RENEW,
+    RENEW_BOXES,
     RESUME,
+    RESUME_BOXES,
     STATE,
     STATUS,
     TRAJECTORY,
@@ -59,11 +63,15 @@ LAYOUTS = {
     "rally": (0, RALLY),
     "pace": (0, PACE),
     "resume": (0, RESUME),
+    "boxes": (0, BOXES),
+    "renew-boxes": (0, RENEW_BOXES),
+    "resume-boxes": (0, RESUME_BOXES),
 }
 """Name → sections and kind of what protocols send."""
 VERDICTS = 2
 AWARDS, WORDS = 2, 3
 OUTS, CORNERS = 2, 3
+SEEN = 2
 OF_PROTOCOL = {"state": "orca", "auction": "market"}
 OF_PROTOCOL |= dict.fromkeys(("token", "verdicts", "proposal"), "negotiated")
 OF_PROTOCOL |= dict.fromkeys(("agree", "progress", "renew"), "intent")
@@ -77,7 +85,7 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
     """Messages of one layout with every field anywhere in its range; way-points are any 32 bits."""
     mask, kind = LAYOUTS[layout]
     points = spec.horizon_ticks + 1 if kind in WAYPOINT_KINDS else 0
-    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points, AWARDS, WORDS, OUTS, CORNERS)
+    m = Message.blank(count, spec, VERDICTS if mask & GRANTS else 0, points, AWARDS, WORDS, OUTS, CORNERS, SEEN)
     m.sections[:], m.kind[:] = mask, kind
     m.id[:] = rng.integers(0, agents, count)
     m.clock[:] = rng.integers(0, 1 << (16 if mask & STATUS else 8), count)
@@ -95,25 +103,28 @@ def anything(rng: Rng, layout: str, count: int, spec: PlanSpec, agents: int = 25
         m.grant_count[:] = VERDICTS
         m.grant_peer[:] = rng.integers(0, agents, (count, VERDICTS))
         m.grant_seq[:], m.grant_verdict[:] = (rng.integers(0, top, (count, VERDICTS)) for top in (8, 2))
-    if kind in (STATE, AGREE, RENEW, RESUME, RALLY):
+    renewing, resuming = (RENEW, RENEW_BOXES), (RESUME, RESUME_BOXES)
+    if kind in (STATE, AGREE, RALLY, *renewing, *resuming):
         m.position[:] = rng.integers(0, 1 << 16, (count, 2))
-    if kind in (AGREE, PROGRESS, RENEW, RALLY, PACE, RESUME):
+    if kind in (AGREE, PROGRESS, RALLY, PACE, *renewing, *resuming):
         m.course[:] = rng.integers(0, 1 << 16, count)
-    if kind in (AGREE, RENEW, RESUME, RALLY):
+    if kind in (AGREE, RALLY, *renewing, *resuming):
         m.digest[:] = rng.integers(0, 1 << 24, count)
-    if kind in (RENEW, RESUME):
+    if kind in (*renewing, *resuming):
         m.lag[:] = rng.integers(0, 256, count)
-    if kind in (PROGRESS, RENEW, RALLY, PACE, RESUME):
+    if kind in (PROGRESS, RALLY, PACE, *renewing, *resuming):
         m.steps[:], m.done[:] = rng.integers(0, 1 << 12, count), rng.integers(0, 1 << 16, count)
     if kind == STATE:
         m.velocity[:] = rng.integers(-2048, 2048, (count, 2))
-    if kind in (RALLY, PACE, RESUME):
+    if kind in (RALLY, PACE, *resuming):
         m.root[:] = rng.integers(0, 1 << 24, count)
     if kind == RALLY:
         m.rest[:], m.before[:] = rng.integers(0, 1 << 16, (count, 2)), rng.integers(0, 1 << 24, count)
         m.forgetful[:], m.out_count[:], m.corner_count[:] = rng.integers(0, 2, count), OUTS, CORNERS
         m.outs[:] = rng.integers(0, (agents, 1, 1 << 16), m.outs.shape)
         m.corners[:] = rng.integers(0, (agents, 1 << 16, 1 << 16), m.corners.shape)
+    if kind in (BOXES, RENEW_BOXES, RESUME_BOXES):
+        m.box_count[:], m.boxes[:] = SEEN, rng.integers(0, 1 << np.array(BOX_BITS), m.boxes.shape)
     if kind == AUCTION:
         m.award_count[:], m.word_count[:] = AWARDS, WORDS
         m.awards[:] = rng.integers(0, 256, m.awards.shape)
@@ -209,7 +220,8 @@ def layout_bits(mask: int, kind: int) -> Bits:
     if mask == 0 and kind in WAYPOINT_KINDS:
         places.append(np.arange(40, 48))
     if mask == 0 and kind in RECORDS:
-        places.append(_fixed_bits(mask, kind, _SHAPE) - 16 + np.arange(16))
+        counts = 8 * len(RECORDS[kind])
+        places.append(_fixed_bits(mask, kind, _SHAPE) - counts + np.arange(counts))
     if mask & GRANTS:
         places.append(_fixed_bits(mask, 0, _SHAPE) - COUNT_BITS + np.arange(COUNT_BITS))
     return np.concatenate(places)
@@ -267,11 +279,12 @@ def garbage_missed(width: int) -> float:
     sections = [m for m in range(1, 16) if m & STATUS or not m & (PLAN | GRANTS)]
     found = sum(share(m, 0, GRANT_BITS, 1 << COUNT_BITS) if m & GRANTS else share(m, 0, 0, 1) for m in sections)
     bare = sum(share(0, kind, *((64, 256) if kind in WAYPOINT_KINDS else (0, 1))) for kind in KIND_FIELDS)
-    # A packet with records has two counts of 8 bits.
+    # A packet with records has a count of 8 bits for each sort.
     for kind, sorts in RECORDS.items():
-        first, second = (np.arange(256) * sum(widths) for _, widths in sorts)
-        shortest = _fixed_bits(0, kind, _SHAPE) + _crc_width(0)
-        fitting = float((shortest + np.add.outer(first, second) <= most).mean())
+        length = np.array(_fixed_bits(0, kind, _SHAPE) + _crc_width(0))
+        for _, widths in sorts:
+            length = np.add.outer(length, np.arange(256) * sum(widths))
+        fitting = float((length <= most).mean())
         bare += fitting * 2.0 ** -_crc_width(0) - share(0, kind, 0, 1)
     return (found + bare / 16) / 16 / (most + 1)
 
