@@ -14,7 +14,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,12 +26,48 @@ from envs.errors import ConfigError, RunError
 from envs.maps import Scene, exact, parse_scene, scene_json
 from envs.registry import explain
 from envs.scenarios import SCENARIOS, Motion
+from envs.tasks import Resources
 from envs.world import World
 
 SCHEMA: Final = 1
 MANIFEST = "manifest.json"
 OWN = ("via", "seed", "episode")
 """Facts of a single episode; the others are the same in all files of a folder."""
+
+
+class FrozenResources(BaseModel):
+    """Places of limited capacity, see `envs.tasks.Resources`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    centre: list[list[float]] = Field(description="centres of boxes")
+    half: list[list[float]] = Field(description="half extents")
+    capacity: list[int] = Field(description="agents at once")
+    one_way: bool = Field(description="whether agents that go the same way do not count against each other")
+    interchangeable: bool = Field(description="whether a goal at one of them may be taken at any other")
+
+    @classmethod
+    def of(cls, resources: Resources) -> FrozenResources:
+        """Those of a world."""
+        return cls(
+            centre=exact(resources.centre),
+            half=exact(resources.half),
+            capacity=resources.capacity.tolist(),
+            one_way=resources.one_way,
+            interchangeable=resources.interchangeable,
+        )
+
+    def read(self) -> Resources:
+        """As a world has them.
+
+        Raises:
+            ConfigError: numbers of places that do not fit, or a place without capacity.
+        """
+        try:
+            centre, half = (np.array(points, np.float32).reshape(-1, 2) for points in (self.centre, self.half))
+        except ValueError:
+            raise ConfigError("scene.agentsc.resources must hold points of two numbers") from None
+        return Resources(centre, half, np.array(self.capacity, np.int64), self.one_way, self.interchangeable)
 
 
 class Facts(BaseModel):
@@ -62,6 +98,9 @@ class Facts(BaseModel):
     )
     start_delay_s: list[float] | None = Field(
         None, description="seconds that each agent rests at its start before it may move; null or left out for none"
+    )
+    resources: FrozenResources | None = Field(
+        None, description="places of limited capacity; null or left out for none"
     )
     flow: bool = Field(description="whether the scenario gives the map a motion pattern")
     adherence: bool = Field(description="whether it measures how far that is followed")
@@ -155,11 +194,13 @@ def freeze_lane(world: World, lane: int, scenario: Mapping[str, Any], seed: int)
         cutoff=world.obstacles.cutoff,
         via=via,
         start_delay_s=None if world.start_delay_s is None else world.start_delay_s.astype(float).tolist(),
+        resources=None if world.resources is None else FrozenResources.of(world.resources),
         flow=world.flow is not None,
         adherence=world.adherence is not None,
     )
     # A fact that came later is left out where there is nothing to say, so that old scenes keep their hashes.
-    said = facts.model_dump(mode="json", exclude={"start_delay_s"} if facts.start_delay_s is None else None)
+    silent = {name for name in ("start_delay_s", "resources") if getattr(facts, name) is None}
+    said = facts.model_dump(mode="json", exclude=silent)
     return Scene(
         starts=world.starts[lane],
         goals=world.goals[lane],
@@ -323,7 +364,7 @@ def write_set(
 
 _UNWRITTEN = ("queue", "sites", "shape", "events")
 """Parts of a world that a scene file has no place for."""
-_FREE = ("name", "notes", "episodes", "obstacles", "flow", "adherence", *_UNWRITTEN)
+_FREE = ("name", "notes", "episodes", "obstacles", "flow", "stops", "adherence", *_UNWRITTEN)
 _NUMBERS = tuple(f for f in World.__dataclass_fields__ if f not in _FREE)
 
 
@@ -337,4 +378,6 @@ def differences(left: World, right: World) -> list[str]:
 def _same(left: Any, right: Any) -> bool:
     if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
         return np.array_equal(left, right, equal_nan=True)
+    if isinstance(left, Resources) and isinstance(right, Resources):
+        return all(_same(getattr(left, field.name), getattr(right, field.name)) for field in fields(left))
     return bool(left == right)

@@ -96,6 +96,7 @@ class SceneFile(Scenario):
             adherence=motion.adherence,
             stops=motion.stops,
             start_delay_s=facts.delays(agents, path),
+            resources=None if facts.resources is None else facts.resources.read(),
             notes=f"scene {scene.family} {scene.trial}, generation seed {scene.generation_seed}",
         )
 
@@ -146,6 +147,7 @@ class SceneFile(Scenario):
             cutoff=1.0,
             via=None,
             start_delay_s=None,
+            resources=None,
             flow=motion.flow is not None,
             adherence=motion.adherence is not None,
         )

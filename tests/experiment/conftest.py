@@ -27,6 +27,8 @@ class Walk(Plugin):
     speed: float = 1.0
     needs_network: bool = False
     plans_once: ClassVar[bool] = False
+    hosted: ClassVar[bool] = False
+    restarts: ClassVar[bool] = False
 
 
 def walk_lanes(

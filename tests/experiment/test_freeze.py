@@ -118,6 +118,7 @@ def test_a_frozen_scene_keeps_all_that_a_world_has() -> None:
     known = {
         *("name", "obstacles", "radius", "v_max", "a_max", "dt", "dynamics", "goal_tolerance", "separation"),
         *("max_ticks", "cell", "starts", "goals", "episodes", "flow", "via", "adherence", "notes", "start_delay_s"),
+        *("stops", "resources"),
         *MORE.values(),  # refused
     }
     new = {field.name for field in dataclasses.fields(World)} ^ known
