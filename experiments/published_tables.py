@@ -106,48 +106,6 @@ def highways_delay() -> str:
     return _along("highways", "delay_ms", DELAYS, (*MESSAGING, LONG_CHECK), loss=0)
 
 
-def limits_loss() -> str:
-    """Crowded crossings against packet loss."""
-    return _limits("loss", LOSSES, delay_ms=0)
-
-
-def limits_delay() -> str:
-    """Crowded crossings against delay."""
-    return _limits("delay_ms", (78, *DELAYS[1:]), loss=0.0)
-
-
-def _limits(axis: str, values: Sequence[float], **fixed: float) -> str:
-    lines = []
-    crowds = [(scenario, agents) for scenario, most in (("weave", 28), ("circle", 30)) for agents in (10, 20, most)]
-    for scenario, agents in crowds:
-        for protocol in ("intent", "orca", "mader", LONG_CHECK):
-            same = {"scenario": scenario, "agents": agents, "protocol": protocol, **fixed}
-            cells = [rows_of("limits", **same, **{axis: value}) for value in values]
-            fields = [" / ".join(mean(cell, name, factor) for cell in cells) for name, factor in SHOWN]
-            lines.append([scenario, str(agents), f"`{protocol}`", *fields])
-    titles = ["scene", "agents", "protocol", "success", "collision-free", "makespan, steps", "bit/s per agent"]
-    return table(titles, lines)
-
-
-def pattern() -> str:
-    """Scenes with a motion pattern, every size that the literature reports."""
-    lines = []
-    for scenario in ("highways", "conveyor", "drop-region"):
-        for agents in (3, 6, 9, 12, 15, 20):
-            for protocol in ("intent", "negotiated", "orca", "central-search"):
-                rows = rows_of("mmd-scenes", scenario=scenario, agents=agents, protocol=protocol)
-                won = [row for row in rows if row["success"]]
-                strict = sum(judged(row, 5.0, at_ticks=True)["success"] for row in rows)
-                length = brief(float(np.mean([row["path_m"] / row["agents"] for row in won]))) if won else "–"
-                lines.append([
-                    scenario, str(agents), f"`{protocol}`", f"{strict}/{len(rows)}", f"{len(won)}/{len(rows)}",
-                    mean(rows, "makespan_s", 1 / STEP_S), length, mean(rows, "adherence"),
-                    mean(rows, "bits_per_agent_s"),
-                ])  # fmt: skip
-    titles = ["scene", "agents", "protocol", "64 steps", "256 steps", "makespan, steps", "length, m", "adherence"]
-    return table([*titles, "bit/s per agent"], lines)
-
-
 def contacts() -> str:
     """Over the whole grid of loss-delay: episodes with a contact, and success."""
     lines = []
@@ -162,7 +120,7 @@ def mmd_weave() -> str:
     """Weave by the published rule, beside published figures."""
     lines = []
     agents = (10, 20, 28)
-    for protocol in ("intent", "negotiated", "full-trajectory", "rmader", "orca", "central-search"):
+    for protocol in ("negotiated", "full-trajectory", "rmader", "orca", "central-search"):
         fields = []
         for count in agents:
             rows = rows_of("mmd-scenes", scenario="weave", agents=count, protocol=protocol)
@@ -182,7 +140,7 @@ def mmd_weave() -> str:
 
 def mmd_scenes() -> str:
     """Success within 256 steps on every scene."""
-    protocols = (*MESSAGING, "silent", "central-search")
+    protocols = (*MESSAGING[1:], "silent", "central-search")
     keys = _frame("mmd-scenes").select("scenario", "agents").unique(maintain_order=True).rows()
     lines = []
     for scenario, agents in sorted(keys, key=lambda key: [k[0] for k in keys].index(key[0])):
@@ -334,9 +292,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "weave-delay": weave_delay,
     "highways-loss": highways_loss,
     "highways-delay": highways_delay,
-    "limits-loss": limits_loss,
-    "limits-delay": limits_delay,
-    "pattern": pattern,
     "contacts": contacts,
     "mmd-weave": mmd_weave,
     "mmd-scenes": mmd_scenes,
