@@ -106,6 +106,25 @@ def highways_delay() -> str:
     return _along("highways", "delay_ms", DELAYS, (*MESSAGING, LONG_CHECK), loss=0)
 
 
+def pattern() -> str:
+    """Scenes with a motion pattern, every size that the literature reports."""
+    lines = []
+    for scenario in ("highways", "conveyor", "drop-region"):
+        for agents in (3, 6, 9, 12, 15, 20):
+            for protocol in ("intent", "negotiated", "orca", "central-search"):
+                rows = rows_of("mmd-scenes", scenario=scenario, agents=agents, protocol=protocol)
+                won = [row for row in rows if row["success"]]
+                strict = sum(judged(row, 5.0, at_ticks=True)["success"] for row in rows)
+                length = brief(float(np.mean([row["path_m"] / row["agents"] for row in won]))) if won else "–"
+                lines.append([
+                    scenario, str(agents), f"`{protocol}`", f"{strict}/{len(rows)}", f"{len(won)}/{len(rows)}",
+                    mean(rows, "makespan_s", 1 / STEP_S), length, mean(rows, "adherence"),
+                    mean(rows, "bits_per_agent_s"),
+                ])  # fmt: skip
+    titles = ["scene", "agents", "protocol", "64 steps", "256 steps", "makespan, steps", "length, m", "adherence"]
+    return table([*titles, "bit/s per agent"], lines)
+
+
 def contacts() -> str:
     """Over the whole grid of loss-delay: episodes with a contact, and success."""
     lines = []
@@ -120,7 +139,7 @@ def mmd_weave() -> str:
     """Weave by the published rule, beside published figures."""
     lines = []
     agents = (10, 20, 28)
-    for protocol in ("negotiated", "full-trajectory", "rmader", "orca", "central-search"):
+    for protocol in ("intent", "negotiated", "full-trajectory", "rmader", "orca", "central-search"):
         fields = []
         for count in agents:
             rows = rows_of("mmd-scenes", scenario="weave", agents=count, protocol=protocol)
@@ -140,7 +159,7 @@ def mmd_weave() -> str:
 
 def mmd_scenes() -> str:
     """Success within 256 steps on every scene."""
-    protocols = (*MESSAGING[1:], "silent", "central-search")
+    protocols = (*MESSAGING, "silent", "central-search")
     keys = _frame("mmd-scenes").select("scenario", "agents").unique(maintain_order=True).rows()
     lines = []
     for scenario, agents in sorted(keys, key=lambda key: [k[0] for k in keys].index(key[0])):
@@ -292,6 +311,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "weave-delay": weave_delay,
     "highways-loss": highways_loss,
     "highways-delay": highways_delay,
+    "pattern": pattern,
     "contacts": contacts,
     "mmd-weave": mmd_weave,
     "mmd-scenes": mmd_scenes,
