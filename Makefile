@@ -38,7 +38,7 @@ setup: $(VENV)/.setup
 demo: setup
 	rm -rf runs/demo
 	$(BIN)/agentsc run --scenario warehouse --agents 12 --link gilbert-elliott:p=0.05,r=0.2 --seed 1 \
-		--out runs/demo --record runs/demo/film.mp4
+		--set protocol.proposals_for=every --out runs/demo --record runs/demo/film.mp4
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -49,7 +49,8 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds architectures architectures-large
+SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds late-boxes limits rmader-circle \
+	architectures architectures-large
 # What is there already is kept: delete experiments/results/SUITE to compute it anew.
 results: $(VENV)/.dev
 	for suite in $(SUITES); do $(BIN)/agentsc bench $$suite --out experiments/results/$$suite --resume || exit 1; done
