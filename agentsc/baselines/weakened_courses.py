@@ -18,7 +18,7 @@ from agentsc.protocol.rally import Rally
 from agentsc.protocol.situation import Ints
 from agentsc.protocol.variants.intent import Intent, IntentBlock
 
-Rule = Literal["no-majority", "short-shadows", "no-shadows", "forgetful-votes", "hasty-rally"]
+Rule = Literal["no-majority", "short-shadows", "no-shadows", "forgetful-votes", "hasty-rally", "turncoats"]
 
 
 @PROTOCOLS.register("weakened-courses")
@@ -72,10 +72,18 @@ class HastyRally(IntentBlock):
             self._set_out_anew(row)
 
 
+class Turncoats(IntentBlock):
+    """Who has agreed to a rally's course waits until all have, or a majority has left: it leaves when it is tired of it."""
+
+    def _may_leave(self, row: int) -> bool:
+        return True
+
+
 BLOCKS: dict[Rule, type[IntentBlock]] = {
     "no-majority": NoMajority,
     "short-shadows": ShortShadows,
     "no-shadows": NoShadows,
     "forgetful-votes": ForgetfulVotes,
     "hasty-rally": HastyRally,
+    "turncoats": Turncoats,
 }

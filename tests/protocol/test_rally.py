@@ -99,7 +99,8 @@ class RestlessIntent(Restless, IntentBlock):
 
 def flown(
     schedule: Schedule, hazards: Hazards, planner: Any = RestlessIntent, *, agents: int = 5, seed: int = 0,
-    ticks: int = 100, lanes: int = LANES, silence_s: float | None = 0.6, ahead_ticks: int = 4, **rest: Any,
+    ticks: int = 100, lanes: int = LANES, silence_s: float | None = 0.6, ahead_ticks: int = 4,
+    patience_s: float = 60.0, **rest: Any,
 ) -> tuple[Flown, list[IntentBlock]]:  # fmt: skip
     """What `brave` finds, and the blocks."""
     blocks: list[IntentBlock] = []
@@ -109,7 +110,7 @@ def flown(
         return blocks[-1]
 
     variant = PROTOCOLS.create(
-        "intent", patience_s=60.0, renew_s=0.2, silence_s=silence_s, ahead_ticks=ahead_ticks,
+        "intent", patience_s=patience_s, renew_s=0.2, silence_s=silence_s, ahead_ticks=ahead_ticks,
         clock_skew_s=hazards.skew * ROUND_S,
     )  # fmt: skip
     outcome = brave(
@@ -138,9 +139,16 @@ def test_nobody_comes_too_close_whoever_is_left_out(request: pytest.FixtureReque
         max_examples=500 if thorough else 6, deadline=None, derandomize=not thorough, database=None,
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
-    @given(schedules, hazards, st.integers(3, 6), st.sampled_from([4, 32]), st.integers(0, 2**31))
-    def anything(schedule: Schedule, hazard: Hazards, agents: int, ahead: int, seed: int) -> None:
-        outcome, blocks = flown(schedule, hazard, agents=agents, seed=seed, ahead_ticks=ahead)
+    @given(
+        schedules, hazards, st.integers(3, 6), st.sampled_from([4, 32]), st.sampled_from([0.4, 1.0, 60.0]),
+        st.integers(0, 2**31),
+    )  # fmt: skip
+    def anything(
+        schedule: Schedule, hazard: Hazards, agents: int, ahead: int, patience: float, seed: int
+    ) -> None:
+        outcome, blocks = flown(
+            schedule, hazard, agents=agents, seed=seed, ahead_ticks=ahead, patience_s=patience
+        )
         assert not outcome.collided.any(), f"{outcome.closest.min():.4f} m"
         left_out = sum(int((~block.member).any(1).sum()) for block in blocks)
         anew = sum(int((block.root > 0).sum()) for block in blocks)
@@ -168,19 +176,20 @@ def uneven(air: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "schedule", "hazard", "links", "least", "seed"),
+    ("rule", "schedule", "hazard", "links", "least", "seed", "rest"),
     [
-        ("no-majority", Schedule(loss=0.2), Hazards(parted=0.4), None, 3, 4),
-        ("no-shadows", Schedule(loss=0.2), Hazards(parted=0.4), None, 3, 4),
-        ("short-shadows", Schedule(), Hazards(), muted, 2, 5),
-        ("forgetful-votes", Schedule(), Hazards(crashes=0.01, down=10, parted=0.4), None, 2, 4),
-        ("hasty-rally", Schedule(), Hazards(), uneven, 1, 4),
+        ("no-majority", Schedule(loss=0.2), Hazards(parted=0.4), None, 3, 4, {}),
+        ("no-shadows", Schedule(loss=0.2), Hazards(parted=0.4), None, 3, 4, {}),
+        ("short-shadows", Schedule(), Hazards(), muted, 2, 5, {}),
+        ("forgetful-votes", Schedule(), Hazards(crashes=0.01, down=10, parted=0.4), None, 2, 4, {}),
+        ("hasty-rally", Schedule(), Hazards(), uneven, 1, 4, {}),
+        ("turncoats", Schedule(), Hazards(), muted, 1, 5, {"lanes": 60, "agents": 3, "patience_s": 2.0}),
     ],
 )
 def test_the_fuzzer_finds_what_a_weaker_rule_lets_through(
-    rule: str, schedule: Schedule, hazard: Hazards, links: Any, least: int, seed: int
+    rule: str, schedule: Schedule, hazard: Hazards, links: Any, least: int, seed: int, rest: dict[str, Any]
 ) -> None:
-    arguments: dict[str, Any] = {"lanes": 40, "seed": seed, "silence_s": 0.4, "links": links}
+    arguments: dict[str, Any] = {"lanes": 40, "seed": seed, "silence_s": 0.4, "links": links, **rest}
     assert flown(schedule, hazard, weak(rule), **arguments)[0].collided.sum() >= least
     assert not flown(schedule, hazard, **arguments)[0].collided.any()
 
@@ -340,6 +349,21 @@ def test_those_who_are_there_do_not_wait_for_one_that_comes_late() -> None:
     assert not outcome.collided.any() and (block.phase != FREE).all()
     assert (block.number.reshape(8, -1) >= 0).sum(1).min() >= 4
     assert outcome.commits > 8
+
+
+def split(air: Any) -> None:
+    """Nobody hears more than two others: there is no majority of which each hears all."""
+    apart = np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    air.loss[:] = np.where(apart > 2, 1.0, 0.0)
+
+
+def test_where_no_majority_hears_each_other_the_fleet_negotiates() -> None:
+    arguments: dict[str, Any] = {"agents": 6, "lanes": 6, "ticks": 120, "links": split}
+    outcome, blocks = flown(Schedule(), Hazards(), patience_s=1.0, **arguments)
+    (block,) = blocks
+    assert not outcome.collided.any() and block.negotiating.all() and outcome.commits > 36
+    (block,) = flown(Schedule(), Hazards(), patience_s=60.0, **arguments)[1]
+    assert not block.negotiating.any() and not block.root.any()
 
 
 def test_without_the_option_everybody_waits_for_ever() -> None:

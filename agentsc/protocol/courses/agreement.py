@@ -57,7 +57,7 @@ class AgreementBlock(AlongBlock):
         self.owes = np.zeros(rows, bool)
         """Has left, and owes others word of that."""
         self.gone = np.zeros((rows, self.agents), bool)
-        """Who has left."""
+        """Who has left, [row, peer]; everybody, once one that knows has said that a majority has."""
         self.gone[:] = (self.phase == FREE)[:, None]
         # Of the next course, [row, peer]: wishes, how far peers go until then (steps, tick, lag), what they make of it.
         self.wishes = np.full((rows, self.agents, 2), -1, np.int64)

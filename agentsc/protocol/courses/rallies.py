@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentsc.intent.codec import Message, encode
-from agentsc.intent.fields import PACE, RALLY, RESUME, RESUME_BOXES
+from agentsc.intent.fields import AGREE, PACE, RALLY, RESUME, RESUME_BOXES
 from agentsc.protocol import Packets, SampleReply, Setup
 from agentsc.protocol import rally as rallies
 from agentsc.protocol.courses.detours import Box
 from agentsc.protocol.courses.lead import led_by
-from agentsc.protocol.courses.phases import AGREED, FREE, GATHERING, LOST, RALLYING, UNDER_WAY, URGENT
+from agentsc.protocol.courses.phases import AGREED, FREE, GATHERING, LEFT, LOST, RALLYING, UNDER_WAY, URGENT
 from agentsc.protocol.courses.silence import FOR_EVER, SilenceBlock
 from agentsc.protocol.joint import shadows
 from agentsc.protocol.joint.order import Course
@@ -54,6 +54,10 @@ class RallyBlock(SilenceBlock):
         self.may_call = np.zeros(rows, np.int64)
         """Round before which each row calls no rally."""
         self.tries = np.zeros(rows, np.int64)
+        self.astray = np.full(rows, -1, np.int64)
+        """Round in which each row joined a rally without having had any course; -1 if it has one, or is in no rally."""
+        self.others_on = np.zeros(rows, np.int64)
+        """Number of the newest rally's course that each row that has left knows others to be on."""
         self.thwarted = np.zeros(rows, np.int64)
         """How often in a row each was led elsewhere around others' shadows, up to `MOST_TRIES`: it asks less often."""
         # Of processes: who has forgotten what it agreed to, who has not been started yet, and the last round by which
@@ -71,6 +75,26 @@ class RallyBlock(SilenceBlock):
         if self.silence < FOR_EVER and there.any():
             there = there & (2 * self.gone.sum(1) > self.agents)
         return there
+
+    def _gives_up(self) -> Flags:
+        """See `AgreementBlock`; so does who has long been in rallies without getting anywhere, if it may."""
+        late = (self.phase == RALLYING) & (self.astray >= 0)
+        late &= self.now - self.astray // self.setup.rounds >= self.patience
+        for row in np.flatnonzero(late).tolist():
+            late[row] = self._may_leave(row)
+        return super()._gives_up() | late
+
+    def _may_leave(self, row: int) -> bool:
+        """Whether a row in a rally has agreed to nothing that may come about: no rally's course, as far as it knows.
+
+        The roster's course cannot come about once somebody has left.
+        """
+        root, number = self.pledge[row][0] if row in self.pledge else NOTHING
+        return not self.forgetful[row] and root == 0 and (number <= 0 or bool(self.gone[row].any()))
+
+    def _leave(self, rows: Ints) -> None:
+        super()._leave(rows)
+        self.astray[rows] = -1
 
     def _least_stay(self) -> Ints:
         return super()._least_stay() << self.thwarted
@@ -90,9 +114,12 @@ class RallyBlock(SilenceBlock):
         for at in np.flatnonzero(rallying).tolist():
             self._hear_rally(int(row[at]), int(sender[at]), int(packet[at]), message)
         row, sender, packet = row[~rallying], sender[~rallying], packet[~rallying]
-        # Who has left hears of it when others have set out all the same.
+        # Who has left hears of it when others have set out all the same, and that a majority has left from any that knows.
         set_out = (self.phase[row] == FREE) & np.isin(message.kind[packet], (PACE, RESUME, RESUME_BOXES))
-        np.maximum.at(self.newest, row[set_out], message.root[packet[set_out]])
+        for known in (self.newest, self.others_on):
+            np.maximum.at(known, row[set_out], message.root[packet[set_out]])
+        if self.silence < FOR_EVER:
+            self.gone[row[(message.kind[packet] == AGREE) & (message.digest[packet] == LEFT)]] = True
         super()._hear_words(row, sender, packet, message)
 
     def _of_own_course(self, row: Ints, sender: Ints, packet: Ints, message: Message) -> tuple[Ints, Ints, Ints]:
@@ -189,7 +216,7 @@ class RallyBlock(SilenceBlock):
         own = self.root.copy()
         for row in np.flatnonzero(self.phase == RALLYING).tolist():
             own[row] = self.rally[row].root
-        behind = (self.newest > own) & ~self.negotiating
+        behind = (np.where(self.phase == FREE, self.others_on, self.newest) > own) & ~self.negotiating
         due = running & (self.clock >= self.may_call) & (lonely.any(1) | stuck | behind | (self.phase == LOST))
         for row in np.flatnonzero(due).tolist():
             out = set(np.flatnonzero(lonely[row]).tolist()) | set(self.without.get(row, ()))
@@ -215,6 +242,8 @@ class RallyBlock(SilenceBlock):
         """Stop, and take part in a rally; in no earlier one, and no earlier course, any more."""
         rally = Rally(root, out, self.agents, self.clock)
         rally.words[int(self.id[row])] = self._word(row, out)
+        if self.number[row] < 0 and self.astray[row] < 0:
+            self.astray[row] = self.clock
         self.rally[row] = rally
         self.newest[row] = max(int(self.newest[row]), root)
         self.phase[row], self.restless[row], self.called[row] = RALLYING, False, self.clock
@@ -283,7 +312,7 @@ class RallyBlock(SilenceBlock):
         self._track_progress(int(self.lane[row]), rally.root, 0, course)
         self.without.pop(row, None)
         self.wishes[row, self.id[row]] = wish
-        self.tries[row] = 0
+        self.tries[row], self.astray[row] = 0, -1
         self.may_call[row] = self.clock + self.silence
         self._begin(np.array([row]))
 
@@ -367,7 +396,7 @@ class RallyBlock(SilenceBlock):
     def _wake(self, rows: Ints) -> None:
         """From now on these listen: nobody has been silent for them before."""
         self.heard_at[rows], self.called[rows] = self.clock, self.clock
-        self.tries[rows] = 0
+        self.tries[rows], self.astray[rows] = 0, -1
         # Rallies that a process takes part in must be later than all of its earlier life.
         self.born[rows] = self.clock + self.skew + TRUST + 1
         self.may_call[rows] = self.born[rows] + 1
