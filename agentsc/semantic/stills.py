@@ -20,11 +20,11 @@ def write(x: NDArray[np.float32], kind: Still, quality: int) -> bytes:
     if kind == "webp":
         # Behind the frame's tag, its start code and size are known.
         body = body[:3] + body[10:]
-    return bytes([QUALITIES.index(quality)]) + body.rstrip(b"\0")
+    return bytes([QUALITIES.index(quality)]) + body
 
 
 def read(code: bytes, kind: Still, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The image [3, H, W] of a code; zeros at its end may be missing or too many.
+    """The image [3, H, W] of a code; zeros may follow it.
 
     Raises:
         ValueError: bytes that are no code.

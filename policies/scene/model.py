@@ -349,7 +349,9 @@ class ImageModel(_Even[ImageRequest, ImageReply]):
         with torch.no_grad():
             x = self.process.sigma(times[0]) * noise.initial()
             if request.start is not None:
-                x[:, :size] += self.process.alpha(times[0]) * _tensor(request.start, self.device).flatten(1)
+                guess = _tensor(request.start, self.device).flatten(1)
+                taps = torch.view_as_real(problem.posterior(symbols(guess)).mean).flatten(1)
+                x += self.process.alpha(times[0]) * torch.cat([guess, taps.to(guess)], dim=1)
             x = sampler.run(x, [Term(term, problem)])
             image = x[:, :size]
             # Of a known image the posterior of the gains is Gaussian, and its mean is the best that can be said.
