@@ -19,7 +19,7 @@ from agentsc.experiment.versions import versions
 from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
 from agentsc.semantic.picture import side_by_side
-from agentsc.semantic.receiver import Decoder, Receiver, arrival_of
+from agentsc.semantic.receiver import Decoder, Receiver
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
 from envs import camera, keyed
 from envs.camera import View
@@ -100,7 +100,7 @@ def transmit(
     chosen: Decoder = DECODERS.parse(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
     rate = _rate(cbr)
-    core, codec = scene_core(weights, device)
+    core, codec = scene_core(weights, device, also=chosen.models)
     count = codec.count_of(rate)
     size = codec.shape[-1]
     if scene is not None:
@@ -117,8 +117,11 @@ def transmit(
     rows |= {"psnr_db": quality.psnr_db(made, source.rgb), "ssim": quality.ssim(made, source.rgb)}
     metrics = {name: mean(rows[name], "no images") for name in ("psnr_db", "ssim")}
     metrics |= _understood(core, source, made, rows)
-    for name in ("network_calls", "cpu_ms", "channel_uses", "bytes_equivalent", "residual"):
-        metrics[name] = mean(rows[name], "no images")
+    for name in rows:
+        if name not in metrics:
+            metrics[name] = mean(rows[name], "no images")
+    if not chosen.analog:
+        metrics["residual"] = unmeasured("bits were sent: there are no symbols of the image to compare with")
     config = {
         "source": source.about, "link": link, "cbr": count / math.prod(codec.shape), "decoder": decoder,
         "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
@@ -168,22 +171,25 @@ def _send(
     rows: dict[str, list[NDArray]] = {}
     for first in range(0, total, CHUNK):
         x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
-        symbols = receiver.encode(x, channel.snr_db, count)
-        heard = channel.send(symbols, first=first)
-        arrival = arrival_of(heard, channel.snr_db)
+        heard, arrival = decoder.send(receiver, channel, x, count, first)
         keys = keyed.hash_words(seed, keyed.stream_id("decoder"), first + np.arange(len(x)))
         began = time.process_time()
         decoded = decoder.decode(receiver, arrival, keys)
         cpu_ms = 1e3 * (time.process_time() - began) / len(x)
         got = np.clip(decoded.x, -1.0, 1.0)
-        # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth does.
-        again = heard.gain * receiver.encode(got, channel.snr_db, count)
-        residual = np.mean(np.abs(heard.received - again) ** 2, axis=1) / heard.noise_variance
-        uses = np.full(len(x), heard.uses.total)
-        for name, values in (
-            ("network_calls", decoded.calls), ("cpu_ms", np.full(len(x), cpu_ms)), ("channel_uses", uses),
-            ("bytes_equivalent", heard.capacity_bits / 8.0), ("residual", residual),
-        ):  # fmt: skip
+        found = {
+            "network_calls": decoded.calls, "cpu_ms": np.full(len(x), cpu_ms),
+            "channel_uses": np.full(len(x), heard.uses.total), "bytes_equivalent": heard.capacity_bits / 8.0,
+        }  # fmt: skip
+        gain = heard.gain if decoded.gain is None else decoded.gain
+        if decoder.analog:
+            # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth.
+            noise = heard.noise_variance if decoded.gain is None else heard.true_noise
+            again = gain * receiver.encode(got, channel.snr_db, count)
+            found["residual"] = np.mean(np.abs(heard.received - again) ** 2, axis=1) / noise
+        if channel.csi != "known" and channel.link.fades:
+            found["gain_nmse"] = np.mean(np.abs(gain - heard.true_gain) ** 2, axis=1)
+        for name, values in (found | dict(decoded.facts)).items():
             rows.setdefault(name, []).append(np.asarray(values))
         parts.append(0.5 * (got + 1.0))
         report("images", min(first + CHUNK, total), total, {})

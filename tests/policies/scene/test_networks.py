@@ -144,6 +144,8 @@ def test_operators_that_keep_their_graph_give_the_same_derivatives() -> None:
 
 
 SMALL = {
+    "conditional": {"width": 8, "multipliers": (1, 2)},
+    "ntc": {"fine": 8, "coarse": 16, "blocks": 1, "context": 8},
     "jscc": {"fine": 8, "coarse": 16, "blocks": 1},
     "scene-prior": {"width": 8, "multipliers": (1, 2)},
     "segmenter": {"width": 8},
@@ -238,6 +240,11 @@ def test_shipped_networks_load_are_small_and_better_than_nothing(name: str) -> N
         assert np.diff([row[f"psnr_{snr}db"]["mean"] for snr in (0, 5, 10)]).min() > 0.0
     elif name == "segmenter":
         assert row["miou"]["mean"] > 0.5
+    elif name == "ntc":
+        assert row["psnr_0"]["mean"] > 20.0 and row["bits_0"]["mean"] < 2000.0
+        assert np.diff([row[f"bits_{quality:g}"]["mean"] for quality in (-1, -0.5, 0, 0.5, 1)]).min() > 0.0
+    elif name == "conditional":
+        assert row["refined_10db"]["mean"] > row["codec_10db"]["mean"] - 0.3
     else:
         # The best that knows nothing but the variance: 10 log10(4 (1/σ² + 1/v)) with v = 0.14.
         assert row["psnr_0.2"]["mean"] > 10.0 * np.log10(4.0 * (1.0 / 0.2**2 + 1.0 / 0.14)) + 3.0
