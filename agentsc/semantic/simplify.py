@@ -19,6 +19,8 @@ WEIGHT[[OBSTACLE, GOAL, AGENT]] = 3.0, 2.0, 3.0
 _TOUCHING = np.ones((3, 3), int)
 _SPECKLE = 2
 """Cells up to which a piece is noise to a smoothed map."""
+MOST = 24
+"""Pieces that are weighed one by one; of a map with more of them the smallest go first, and do not come back."""
 
 
 class Packed(NamedTuple):
@@ -88,11 +90,13 @@ def _least_first(code: MapCode, labels: Labels) -> list[Piece]:
     whole = code.encode_bits(labels)[1]
     area = np.bincount(labels.ravel(), minlength=len(CLASSES))
     order: list[tuple[float, int, int, NDArray[np.bool_]]] = []
-    for number, cells in _pieces(labels):
+    pieces = sorted(_pieces(labels), key=lambda piece: int(piece[1].sum()))
+    small = pieces[: max(len(pieces) - MOST, 0)]
+    for number, cells in pieces[len(small) :]:
         saved = whole - code.encode_bits(_filled(labels, number, cells))[1]
         loss = WEIGHT[number] * cells.sum() / area[number]
         order.append((loss / max(saved, 0.5), len(order), number, cells))
-    return [(number, cells) for _, _, number, cells in sorted(order, key=lambda entry: entry[:2])]
+    return small + [(number, cells) for _, _, number, cells in sorted(order, key=lambda entry: entry[:2])]
 
 
 def _fullest(
@@ -126,7 +130,7 @@ def _fullest(
     if high > len(pieces):
         return found
     kept: frozenset[int] = frozenset()
-    for place in reversed(range(high)):
+    for place in reversed(range(max(len(pieces) - MOST, 0), high)):
         attempt = tried(high, kept | {place})
         if attempt[1] <= bits:
             kept, found = kept | {place}, attempt

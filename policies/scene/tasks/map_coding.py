@@ -27,6 +27,7 @@ class MapCoding(Task):
     def __init__(self, preset: SoftMap) -> None:
         super().__init__(preset)
         self.low, self.high, self.phases = preset.snr_low_db, preset.snr_high_db, 4 * preset.planes
+        self.rarity = preset.rarity
 
     def loss(self, network: nn.Module, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         _, labels = self.scenes(self.seeds(generator))
@@ -44,9 +45,8 @@ class MapCoding(Task):
         power = power * self._arrives(sent, shape, generator)
         noise = torch.randn(symbols.shape, generator=generator)
         scores = pass_through(network, symbols, power, snr_db, sent, noise)
-        # Rare classes count more: the square root is between equal classes and equal cells.
         seen = torch.bincount(labels.flatten(), minlength=len(CLASSES)).float() / labels.numel()
-        weight = seen.clamp_min(1e-3).rsqrt()
+        weight = seen.clamp_min(1e-3) ** -self.rarity
         nats = nn.functional.cross_entropy(scores.float(), labels, weight / weight.mean())
         return nats, nats.detach()
 
