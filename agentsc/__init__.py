@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
+    from agentsc.semantic.perceive import perceive
     from agentsc.semantic.transmit import transmit
     from policies.training import train
 
@@ -40,6 +41,7 @@ __all__ = [
     "freeze",
     "leaderboard",
     "listing",
+    "perceive",
     "record",
     "run",
     "schema",
@@ -58,6 +60,7 @@ _CALLS = {
     "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
+    "perceive": "agentsc.semantic.perceive",
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
     "schema": "agentsc.experiment.schema",

@@ -389,6 +389,44 @@ def transmit(
 
 
 @app.command()
+def perceive(
+    scene: Annotated[int, typer.Option(help="Number of the first scene.")],
+    link: Annotated[str, typer.Option(help="Radio with snr_db, e.g. rayleigh:snr_db=5.")] = "awgn:snr_db=10",
+    bits: Annotated[str, typer.Option(help="Information bits of a scene, e.g. 512.")] = "512",
+    decoder: Annotated[str, typer.Option(help="Path, see: agentsc list decoders.")] = "map",
+    images: Annotated[int, typer.Option(help="Scenes to send.")] = 16,
+    view: Annotated[str, typer.Option(help="birds-eye or onboard.")] = "birds-eye",
+    family: Annotated[list[str] | None, typer.Option(help="Map family of scenes; repeat for several.")] = None,
+    csi: Annotated[str, typer.Option(help="What the receiver knows of gains: known, ls, mmse or unknown.")] = "known",
+    pilots: Annotated[int, typer.Option(help="Pilots of a scene, with ls and mmse.")] = 1,
+    reference: Annotated[str, typer.Option(help="What snr_db is relative to: transmit or received.")] = "transmit",
+    prefix: Annotated[int, typer.Option(help="Samples of cyclic prefix, with ofdm.")] = 12,
+    seed: Annotated[int, typer.Option(help="Key of the channel and the receiver.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell a machine what is where in scenes, at a budget of bits, and show how well it knows."""
+    from agentsc.experiment.progress import Display
+    from agentsc.semantic.perceive import perceive as call
+    from agentsc.semantic.perceive import table
+    from envs.scenery import TRAINED
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            scene=scene, link=link, bits=bits, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
+            families=family or TRAINED, csi=csi, pilots=pilots, reference=reference,  # type: ignore[arg-type]
+            prefix=prefix, seed=seed, device=device, out=out, progress=display.stage,
+        )  # fmt: skip
+    if json:
+        _emit(result.data)
+        return
+    _console().print(table(result.data))
+    if result.folder is not None:
+        typer.echo(f"folder {result.folder}")
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Say what this installation can do; status 1 if the main job would not run."""
     from agentsc.experiment.doctor import doctor as call

@@ -15,8 +15,11 @@ from torch import nn
 from envs.errors import ConfigError
 from policies.models import device_of
 from policies.networks.conditional import ConditionalUNet
+from policies.networks.context_net import ContextNet
 from policies.networks.jscc import DeepJSCC
+from policies.networks.map_jscc import MapJSCC
 from policies.networks.scene_net import SceneNet
+from policies.networks.spade_unet import SpadeUNet
 from policies.networks.transform_code import TransformCode
 from policies.networks.unet import UNet
 
@@ -29,12 +32,18 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "ntc": TransformCode,
     "scene-prior": UNet,
     "segmenter": SceneNet,
+    "map-coder": ContextNet,
+    "soft-map": MapJSCC,
+    "map-prior": UNet,
+    "map-to-scene": SpadeUNet,
 }
 """Kind of a file → its network."""
 
 
 def round_weights(network: nn.Module) -> None:
     """Round to the half precision of the file, so that what is measured is what ships."""
+    if isinstance(network, ContextNet):
+        network.rounded()
     with torch.no_grad():
         for weight in network.parameters():
             weight.copy_(weight.half())

@@ -69,10 +69,14 @@ class SceneRequest:
 
 @dataclass(frozen=True)
 class SceneReply:
-    """labels: uint8 [batch, H, W]. features: float32 [batch, features]. report: how it was served."""
+    """labels: uint8 [batch, H, W]. features: float32 [batch, features]. report: how it was served.
+
+    scores: float32 [batch, classes, H, W], natural logarithms of the classes' probabilities up to a constant.
+    """
 
     labels: NDArray[np.uint8]
     features: Floats
+    scores: Floats
     report: Report | None = None
 
 
@@ -223,7 +227,8 @@ class SceneModel(_Even[SceneRequest, SceneReply]):
     def serve(self, request: SceneRequest, meter: Meter) -> SceneReply:
         with torch.no_grad(), meter.forward(len(request.x)):
             scores, features = self.network(_tensor(request.x, self.device))
-        return SceneReply(scores.argmax(1).to(torch.uint8).cpu().numpy(), features.float().cpu().numpy())
+        labels = scores.argmax(1).to(torch.uint8).cpu().numpy()
+        return SceneReply(labels, features.float().cpu().numpy(), scores.float().cpu().numpy())
 
 
 class ImageModel(_Even[ImageRequest, ImageReply]):

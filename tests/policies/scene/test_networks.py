@@ -149,6 +149,10 @@ SMALL = {
     "jscc": {"fine": 8, "coarse": 16, "blocks": 1},
     "scene-prior": {"width": 8, "multipliers": (1, 2)},
     "segmenter": {"width": 8},
+    "map-coder": {"reach": 2, "width": 16, "hidden": 8},
+    "soft-map": {"planes": 2, "fine": 8, "coarse": 16, "blocks": 1},
+    "map-prior": {"width": 8, "multipliers": (1, 2)},
+    "map-to-scene": {"width": 8, "multipliers": (1, 2), "guide": 8},
 }
 
 
@@ -245,6 +249,17 @@ def test_shipped_networks_load_are_small_and_better_than_nothing(name: str) -> N
         assert np.diff([row[f"bits_{quality:g}"]["mean"] for quality in (-1, -0.5, 0, 0.5, 1)]).min() > 0.0
     elif name == "conditional":
         assert row["refined_10db"]["mean"] > row["codec_10db"]["mean"] - 0.3
+    elif name == "map-coder":
+        assert row["bytes_0"]["mean"] < 55.0
+    elif name == "soft-map":
+        # Of a map that is floor throughout it is 0.14.
+        assert card["held_out"]["rows"][2]["miou_10db"]["mean"] > 0.5
+    elif name == "map-prior":
+        # As below, with v = 0.56 of maps.
+        assert row["psnr_0.5"]["mean"] > 10.0 * np.log10(4.0 * (1.0 / 0.5**2 + 1.0 / 0.56)) + 3.0
+    elif name == "map-to-scene":
+        given, free = card["held_out"]["rows"][:2]
+        assert given["psnr_2"]["mean"] > free["psnr_2"]["mean"] + 0.5, "a map says much where noise hides all"
     else:
         # The best that knows nothing but the variance: 10 log10(4 (1/σ² + 1/v)) with v = 0.14.
         assert row["psnr_0.2"]["mean"] > 10.0 * np.log10(4.0 * (1.0 / 0.2**2 + 1.0 / 0.14)) + 3.0

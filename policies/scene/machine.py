@@ -1,0 +1,203 @@
+"""Models of the machine scenario: soft class maps as signals, and pictures from class maps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from envs import camera
+from envs.errors import ConfigError
+from envs.scenery import CLASSES, TRAINED
+from policies.core import DiffusionCore
+from policies.diffusion import GUIDANCE, SOLVERS
+from policies.diffusion.guidance import Term
+from policies.diffusion.guidance.classifier_free import Unconditional
+from policies.diffusion.parameterisation import denoiser
+from policies.diffusion.process.cosine import CosineVP
+from policies.diffusion.quantisation import observe, quantise
+from policies.diffusion.sampling import KeyedNoise, Sampler
+from policies.diffusion.schedule import grid
+from policies.models import Meter, check_keys, check_rows, device_of
+from policies.networks.map_jscc import MapJSCC
+from policies.scene.codec import ImageCodec
+from policies.scene.files import load
+from policies.scene.model import CodecModel, Floats, ImageModel, ImageReply, _Even, _tensor
+from policies.scene.shipped import denoiser_of, scene_core
+
+MAP_CODEC, MAP_PRIOR, PAINTER, PAINTER_INT8 = "soft-map", "map-prior", "map-to-scene", "map-to-scene-int8"
+"""Names of the models in a core; those of the first three are the names of their weights, too."""
+CALIBRATION_ROWS = 64
+"""Images whose ranges the int8 painter's layers were observed on, of the training bank."""
+KEPT = ("entry", "exit")
+"""Layers that stay in floats: the first and the last."""
+
+
+class MapCodec(ImageCodec):
+    """A trained `MapJSCC` for maps as signals: [classes, H, W], 2 p − 1 for a cell's class probabilities p.
+
+    Args:
+        network: trained. size: cells per side.
+    """
+
+    def __init__(self, network: MapJSCC, size: int = 32) -> None:
+        self.network, self.shape = network, (len(CLASSES), size, size)
+        self._phase = (size // 8) ** 2
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(self._phase * sent for sent in range(1, self.network.planes + 1))
+
+    def encode(self, x: torch.Tensor, snr_db: torch.Tensor, count: int) -> torch.Tensor:
+        symbols = self.network.encode(0.5 * (x + 1.0), snr_db, self._sent(x, count))
+        return symbols.flatten(1, 3)[:, :count]
+
+    def decode(self, estimate: torch.Tensor, variance: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
+        batch, count = variance.shape
+        side = self.shape[-1] // 8
+        missing = self._phase * self.network.planes - count
+        whole = torch.cat([estimate, estimate.new_zeros(batch, missing, 2)], dim=1)
+        left = torch.cat([variance, variance.new_ones(batch, missing)], dim=1)
+        phases = (self.network.planes, side, side)
+        scores = self.network.decode(
+            whole.unflatten(1, phases), left.unflatten(1, phases), snr_db, self._sent(variance, count)
+        )
+        return 2.0 * torch.softmax(scores, dim=1) - 1.0
+
+    def _sent(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        return torch.full((len(x),), count // self._phase, device=x.device)
+
+
+@dataclass(frozen=True)
+class PaintRequest:
+    """Pictures to be drawn from class maps.
+
+    Attributes:
+        model: name. keys: uint64 [batch]; all noise of a row comes from its key.
+        guide: float32 [batch, classes, H, W], class probabilities of every cell.
+        weight: of classifier-free guidance: 1 samples given the map, more keeps closer to it.
+        solver: ``NAME:key=value,…``. steps: denoising steps; with a weight other than 1 two network calls each.
+        start_ratio: noise-to-signal ratio σ/α that sampling starts at.
+    """
+
+    model: str
+    keys: NDArray[np.uint64]
+    guide: Floats
+    weight: float = 2.0
+    solver: str = "dpm-solver++"
+    steps: int = 12
+    start_ratio: float = 20.0
+
+
+class PaintModel(_Even[PaintRequest, ImageReply]):
+    """Pictures in [−1, 1] from class maps, with classifier-free guidance.
+
+    Args:
+        network: `SpadeUNet`, or its int8 copy. sigma_data: of the images. size: pixels per side. device: its place.
+
+    Reference: Grassucci et al., "Generative semantic communication: diffusion models beyond bit recovery", 2023.
+    """
+
+    def __init__(self, network: Any, sigma_data: float, size: int, device: str = "cpu") -> None:
+        self.network, self.sigma_data, self.size, self.device = network, sigma_data, size, device_of(device)
+        self.process = CosineVP()
+
+    def check(self, request: PaintRequest) -> None:
+        check_keys(request.keys)
+        check_rows("guide", request.guide, len(request.keys), (len(CLASSES), self.size, self.size))
+        if not (request.weight >= 0.0 and 0.0 < request.start_ratio < np.inf):
+            raise ConfigError(
+                f"weight must be at least 0 and start_ratio positive, got {request.weight:g} and "
+                f"{request.start_ratio:g}"
+            )
+        SOLVERS.parse(request.solver)
+        self._times(request)
+
+    def key(self, request: PaintRequest) -> Hashable:
+        return request.weight, request.solver, request.steps, request.start_ratio
+
+    def serve(self, request: PaintRequest, meter: Meter) -> ImageReply:
+        guide = _tensor(request.guide, self.device)
+        before = meter.calls
+
+        def given(condition: torch.Tensor) -> Any:
+            def network(x: torch.Tensor, noise: float) -> torch.Tensor:
+                with meter.forward(len(x)):
+                    return self.network(x, noise, condition).float()
+
+            return denoiser(network, "edm", self.process, self.sigma_data)
+
+        times = self._times(request)
+        noise = KeyedNoise(request.keys, (3, self.size, self.size), device=self.device)
+        sampler = Sampler(self.process, given(guide), SOLVERS.parse(request.solver), times, noise)
+        terms = []
+        if request.weight != 1.0:
+            term = GUIDANCE.create("classifier-free", weight=request.weight)
+            terms.append(Term(term, Unconditional(given(torch.zeros_like(guide)))))
+        with torch.no_grad():
+            x = sampler.run(self.process.sigma(times[0]) * noise.initial(), terms)
+        return ImageReply(x.cpu().numpy(), np.full(len(x), meter.calls - before))
+
+    def _times(self, request: PaintRequest) -> list[float]:
+        return grid(
+            self.process, request.steps, "log-snr", start=self.process.time_of(request.start_ratio), last_ratio=0.02
+        )
+
+
+def calibrated(network: torch.nn.Module, sigma_data: float, size: int) -> torch.nn.Module:
+    """The int8 copy of a painter: ranges are those of noisy images of the training bank, with and without maps."""
+    seen = camera.bank(0, CALIBRATION_ROWS, size, "both", TRAINED)
+    x = torch.as_tensor(2.0 * seen.rgb - 1.0)
+    hot = torch.nn.functional.one_hot(torch.as_tensor(seen.labels.astype(np.int64)), len(CLASSES)).movedim(-1, 1)
+    noise = torch.as_tensor(KeyedNoise(np.arange(len(x), dtype=np.uint64), tuple(x.shape[1:])).initial())
+    ratio = torch.exp(torch.linspace(np.log(0.02), np.log(20.0), len(x)))[:, None, None, None]
+    scaled = (x + ratio * noise) * (ratio.square() + sigma_data**2).rsqrt()
+    clock = 0.25 * ratio.flatten().log()
+
+    def run() -> None:
+        network(scaled, clock, hot.float())
+        network(scaled, clock, torch.zeros(hot.shape))
+
+    return quantise(network, observe(network, run), KEPT)
+
+
+def machine_core(
+    needs: Collection[str], weights: Mapping[str, Path | str] | None = None, device: str = "cpu"
+) -> tuple[DiffusionCore, ImageCodec, MapCodec | None]:
+    """A core with the models of `scene_core` and more; the codec of images; that of maps, if it is among them.
+
+    Args:
+        needs: names of further models. weights: name of a model → its file, in place of the shipped ones.
+
+    Raises:
+        ConfigError: a file that is missing or unfit, or an int8 model that is to run elsewhere than on a CPU.
+    """
+    files, codec = dict(weights or {}), None
+    more: dict[str, Any] = {}
+    core, images = scene_core(weights, device)
+    if MAP_CODEC in needs or MAP_PRIOR in needs:
+        network, _, _ = load(MAP_CODEC, files.get(MAP_CODEC), device)
+        codec = MapCodec(network, images.shape[-1])
+        more[MAP_CODEC] = CodecModel(codec, device)
+    if MAP_PRIOR in needs:
+        prior, spec, _ = load(MAP_PRIOR, files.get(MAP_PRIOR), device)
+        assert codec is not None
+        sigma = float(spec["data_sigma"])
+        more[MAP_PRIOR] = ImageModel(
+            denoiser_of(prior, sigma), CosineVP(), codec, data_variance=sigma**2, device=device
+        )
+    if PAINTER in needs or PAINTER_INT8 in needs:
+        painter, spec, _ = load(PAINTER, files.get(PAINTER), device)
+        sigma, size = float(spec["data_sigma"]), int(spec["data_size"])
+        if PAINTER in needs:
+            more[PAINTER] = PaintModel(painter, sigma, size, device)
+        if PAINTER_INT8 in needs:
+            if device_of(device).type != "cpu":
+                raise ConfigError(f"device must be cpu with int8 networks, got {device!r} (q-gesco; or use gesco)")
+            more[PAINTER_INT8] = PaintModel(calibrated(painter, sigma, size), sigma, size)
+    return DiffusionCore({**core.models, **more}), images, codec
