@@ -1,8 +1,9 @@
 """Who acts on what: scene graphs, missions in words as scene graphs, and both as a few bits.
 
 A graph has nodes with a kind and a place (an agent, a goal, a named place, a block) and edges with a verb (agent 3
-heads for the east, and from when on). It crosses the air as tokens: `encode` and `decode`. A mission is text; `parse` makes a
-graph of it. What a receiver makes of a graph is its own affair: goals and a motion pattern in `envs.scenarios.mission`.
+heads for the east, and from when on). It crosses the air as tokens: `encode` and `decode`. A mission is text; `parse`
+makes a graph of it. What a receiver makes of a graph is its own affair: goals and a motion pattern in
+`envs.scenarios.mission`.
 """
 
 from __future__ import annotations
