@@ -26,7 +26,7 @@ from envs.scenarios.drop_region import DROPS, delivery
 from envs.scenarios.highways import circulation, counter_clockwise
 
 NAMES = sorted(SCENARIOS)
-UNIT = ["circle", "conveyor", "coverage", "drop-region", "highways", "random", "weave"]
+UNIT = ["circle", "conveyor", "coverage", "drop-region", "highways", "mission", "random", "weave"]
 PUBLIC = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movingai"
 needs_public = pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"public MovingAI maps are not at {PUBLIC}")
 
