@@ -362,6 +362,7 @@ def transmit(
     pilots: Annotated[int, typer.Option(help="Pilots of an image, with ls and mmse.")] = 1,
     reference: Annotated[str, typer.Option(help="What snr_db is relative to: transmit or received.")] = "transmit",
     prefix: Annotated[int, typer.Option(help="Samples of cyclic prefix, with ofdm.")] = 12,
+    design_snr_db: Annotated[float | None, typer.Option(help="SNR that senders expect; else the link's.")] = None,
     seed: Annotated[int, typer.Option(help="Key of the channel and the decoder.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
@@ -377,7 +378,8 @@ def transmit(
         result = call(
             image, scene=scene, link=link, cbr=cbr, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
             families=family or TRAINED, longest=longest, csi=csi, pilots=pilots,  # type: ignore[arg-type]
-            reference=reference, prefix=prefix, seed=seed, device=device, out=out,  # type: ignore[arg-type]
+            reference=reference, prefix=prefix, design_snr_db=design_snr_db, seed=seed,  # type: ignore[arg-type]
+            device=device, out=out,
             progress=display.stage,
         )  # fmt: skip
     if json:

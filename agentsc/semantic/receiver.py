@@ -91,8 +91,12 @@ class Receiver:
         return np.asarray(2.0 * camera.bank(0, EXAMPLES, self.codec.shape[-1]).rgb - 1.0, np.float32)
 
 
-def arrival_of(heard: Heard, snr_db: float) -> Arrival:
-    """What a receiver gets to see of what arrived, in the arrays that the core takes."""
+def arrival_of(heard: Heard, snr_db: float, link_snr_db: float | None = None) -> Arrival:
+    """What a receiver gets to see of what arrived, in the arrays that the core takes.
+
+    Args:
+        snr_db: what the sender expects. link_snr_db: mean of the link; as expected if left out.
+    """
 
     def pairs(values: NDArray[np.complexfloating]) -> Floats:
         return np.stack([values.real, values.imag], axis=-1).astype(np.float32)
@@ -105,6 +109,7 @@ def arrival_of(heard: Heard, snr_db: float) -> Arrival:
     return Arrival(
         pairs(heard.received), pairs(heard.gain), heard.noise_variance.astype(np.float32),
         np.full(count, snr_db, np.float32), echoes,
+        np.full(count, snr_db if link_snr_db is None else link_snr_db, np.float32),
     )  # fmt: skip
 
 
@@ -120,15 +125,16 @@ class Decoder(Plugin):
         return ()
 
     def send(
-        self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int
+        self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int, snr_db: float
     ) -> tuple[Heard, Any]:
         """What its sender puts on the air, and what `decode` gets of it: the codec's symbols, as an `Arrival`.
 
         Args:
             x: float32 [B, *shape] in [−1, 1]. count: data symbols of an image. first: number of the first image.
+            snr_db: what the sender expects.
         """
-        heard = channel.send(receiver.encode(x, channel.snr_db, count), first=first)
-        return heard, arrival_of(heard, channel.snr_db)
+        heard = channel.send(receiver.encode(x, snr_db, count), first=first)
+        return heard, arrival_of(heard, snr_db, channel.snr_db)
 
     @abstractmethod
     def decode(self, receiver: Receiver, arrival: Any, keys: NDArray[np.uint64]) -> Decoded:
@@ -181,14 +187,19 @@ class SamplingDecoder(DrawingDecoder):
 
     @abstractmethod
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
-        """Fields of `ImageRequest` that this decoder chooses, at a rate and an expected SNR."""
+        """Fields of `ImageRequest` that this decoder chooses, at a rate and a mean SNR."""
 
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         # A batch was sent at one SNR; what each image met is in its own gains.
-        plan = self.plan(receiver.cbr(arrival), float(arrival.snr_db[0]))
+        plan = self.plan(receiver.cbr(arrival), met_snr_db(arrival))
         start = receiver.decode(arrival) if self.start == "decoder" else None
         request = ImageRequest(PRIOR, keys[0], arrival, start=start, steps=self.steps, **plan)
         return receiver.core.sample_many(replace(request, keys=each) for each in keys)
+
+
+def met_snr_db(arrival: Arrival) -> float:
+    """Mean signal-to-noise ratio of the link, as the receiver knows it."""
+    return float((arrival.snr_db if arrival.link_snr_db is None else arrival.link_snr_db)[0])
 
 
 def counted(rows: NDArray) -> NDArray[np.uint64]:

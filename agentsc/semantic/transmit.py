@@ -72,6 +72,7 @@ def transmit(
     pilots: int = 1,
     reference: Reference = "transmit",
     prefix: int = PREFIX,
+    design_snr_db: float | None = None,
     seed: int = 0,
     device: str = "cpu",
     out: Path | str | None = None,
@@ -87,6 +88,7 @@ def transmit(
         decoder: ``NAME[:key=value,…]``, see agentsc list decoders.
         view, families: of scenes. longest: pixels of a picture's longer side.
         csi, pilots, reference, prefix: see `agentsc.semantic.channel.SymbolChannel`.
+        design_snr_db: what the sender expects, and codes for; the link's if left out.
         seed: of the channel's and the decoder's draws. device: where networks run.
         out: folder, new or empty, for ``result.json``, ``images.parquet`` and ``side-by-side.png``.
         weights: name of a model → its file, in place of the shipped ones.
@@ -100,6 +102,9 @@ def transmit(
     chosen: Decoder = DECODERS.parse(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
     rate = _rate(cbr)
+    expected = channel.snr_db if design_snr_db is None else float(design_snr_db)
+    if not math.isfinite(expected):
+        raise ConfigError(f"design_snr_db must be finite, got {design_snr_db} (SNR that the sender expects)")
     core, codec = scene_core(weights, device, also=chosen.models)
     count = codec.count_of(rate)
     size = codec.shape[-1]
@@ -113,7 +118,7 @@ def transmit(
     report = progress or (lambda *_: None)
     receiver = Receiver(core, codec)
 
-    made, rows = _send(receiver, channel, chosen, source, count, seed, report)
+    made, rows = _send(receiver, channel, chosen, source, count, expected, seed, report)
     rows |= {"psnr_db": quality.psnr_db(made, source.rgb), "ssim": quality.ssim(made, source.rgb)}
     metrics = {name: mean(rows[name], "no images") for name in ("psnr_db", "ssim")}
     metrics |= _understood(core, source, made, rows)
@@ -126,7 +131,7 @@ def transmit(
         "source": source.about, "link": link, "cbr": count / math.prod(codec.shape), "decoder": decoder,
         "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
         "prefix": prefix, "seed": seed, "device": device, "symbols_per_image": count, "power_per_image": 1.0,
-        "snr_db": channel.snr_db, "n0": 10.0 ** (-0.1 * channel.snr_db),
+        "snr_db": channel.snr_db, "design_snr_db": expected, "n0": 10.0 ** (-0.1 * channel.snr_db),
         "uses": vars(channel.uses(count)), "link_parameters": channel.link.model_dump(), "versions": versions(),
     }  # fmt: skip
     data = {"schema": SCHEMA, "config": config, "metrics": metrics}
@@ -162,6 +167,7 @@ def _send(
     decoder: Decoder,
     source: Source,
     count: int,
+    expected: float,
     seed: int,
     report: Callable[[str, int, int, dict[str, float]], None],
 ) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
@@ -171,7 +177,7 @@ def _send(
     rows: dict[str, list[NDArray]] = {}
     for first in range(0, total, CHUNK):
         x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
-        heard, arrival = decoder.send(receiver, channel, x, count, first)
+        heard, arrival = decoder.send(receiver, channel, x, count, first, expected)
         keys = keyed.hash_words(seed, keyed.stream_id("decoder"), first + np.arange(len(x)))
         began = time.process_time()
         decoded = decoder.decode(receiver, arrival, keys)
@@ -185,7 +191,7 @@ def _send(
         if decoder.analog:
             # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth.
             noise = heard.noise_variance if decoded.gain is None else heard.true_noise
-            again = gain * receiver.encode(got, channel.snr_db, count)
+            again = gain * receiver.encode(got, expected, count)
             found["residual"] = np.mean(np.abs(heard.received - again) ** 2, axis=1) / noise
         if channel.csi != "known" and channel.link.fades:
             found["gain_nmse"] = np.mean(np.abs(gain - heard.true_gain) ** 2, axis=1)

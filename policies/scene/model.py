@@ -104,6 +104,7 @@ class Arrival:
             gains adds.
         snr_db: float32 [batch], what the sender expected.
         echoes: for receivers that estimate gains themselves; None if they cannot.
+        link_snr_db: float32 [batch], mean of the link; as expected if None.
     """
 
     received: Floats
@@ -111,6 +112,7 @@ class Arrival:
     noise_variance: Floats
     snr_db: Floats
     echoes: Echoes | None = None
+    link_snr_db: Floats | None = None
 
 
 @dataclass(frozen=True)

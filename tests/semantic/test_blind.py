@@ -22,7 +22,7 @@ from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import grid
 from policies.scene.blind import BlindChannel, BlindReception, Gains
 from policies.scene.codec import LinearCodec
-from policies.scene.model import Arrival, CodecModel, Echoes, ImageModel
+from policies.scene.model import Arrival, CodecModel, ImageModel
 
 SHAPE, DIM, SYMBOLS = (3, 2, 2), 12, 96
 SHARED = 0.96
@@ -45,7 +45,9 @@ def pairs(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
-@pytest.mark.parametrize("spec", ["rayleigh:snr_db={}", "rician:snr_db={},k_db=3", "ofdm:snr_db={},taps=4,subcarriers=8"])
+@pytest.mark.parametrize(
+    "spec", ["rayleigh:snr_db={}", "rician:snr_db={},k_db=3", "ofdm:snr_db={},taps=4,subcarriers=8"]
+)
 def test_with_known_symbols_gains_are_the_exact_least_squared_error_estimate(spec: str, snr_db: float) -> None:
     length, count = 16, 3000
     sent = known(count, length)
@@ -54,7 +56,7 @@ def test_with_known_symbols_gains_are_the_exact_least_squared_error_estimate(spe
     gains = Gains(torch.as_tensor(pairs(belief.mean)), torch.as_tensor(belief.variance), belief.carriers)
     level = torch.as_tensor(heard.true_noise)[:, None].expand(count, length)
     found = gains.posterior(torch.as_tensor(heard.received), sent, level)
-    error = (gains.response(found.mean, length) - torch.as_tensor(heard.true_gain)).abs().square().mean()
+    error = (gains.response(found.mean, length) - torch.tensor(heard.true_gain)).abs().square().mean()
     # Independent subcarriers' worth of symbols of energy 1: each tap is seen with noise N0/n.
     noise = heard.true_noise[0] / length
     exact = (belief.variance[0] * noise / (belief.variance[0] + noise)).sum()

@@ -57,6 +57,13 @@ class Posed:
             "jscc": CodecModel(self.codec),
             "scene-prior": ImageModel(prior.denoiser(process), process, self.codec, data_variance=variance),
         }
+
+        def refine(r: torch.Tensor, t: float, image: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+            # What the least squared error leaves is known exactly, too, where all is Gaussian.
+            left = GaussianPrior(torch.zeros(DIM), self.exact.covariance(), SHAPE)
+            return left.clean(r, process.alpha(t), process.sigma(t))
+
+        models["conditional"] = RefineModel(refine, process, SHAPE, math.sqrt(variance))
         core = DiffusionCore(models, max_rows=4096)
         self.receiver = Receiver(core, self.codec, prior.sample(keyed.hash_words(6, np.arange(64))).numpy())
         image = prior.sample(keyed.hash_words(5, np.arange(1)))
@@ -67,9 +74,9 @@ class Posed:
         gain, level = heard.gain, float(heard.noise_variance[0])
         received = gain * sent + (heard.received - gain)
         pairs = [np.stack([v.real, v.imag], -1).astype(np.float32) for v in (received, gain)]
-        noise = np.full(1, level, np.float32)
-        echoes = Echoes(pairs[1][:, :1], np.zeros((1, 1), np.float32), noise)  # one gain, which is known
-        self.one = Arrival(*pairs, noise, np.full(1, SNR_DB, np.float32), echoes)
+        levels = np.full(1, level, np.float32)
+        echoes = Echoes(pairs[1][:, :1], np.zeros((1, 1), np.float32), levels)  # one gain, which is known
+        self.one = Arrival(*pairs, levels, np.full(1, SNR_DB, np.float32), echoes)
         # y = G (M (x − mean)) as real numbers, G the gains as rotations and scalings.
         turn = torch.zeros(2 * SYMBOLS, 2 * SYMBOLS)
         for k, g in enumerate(gain[0]):
@@ -77,12 +84,6 @@ class Posed:
         matrix = turn @ self.codec.matrix
         y = torch.as_tensor(pairs[0]).flatten() + matrix @ mean
         self.exact = prior.posterior(y, Linear(matrix), math.sqrt(0.5 * level))
-        # The residual of the least squared error is known exactly, too, where all is Gaussian.
-        residual = GaussianPrior(torch.zeros(DIM), self.exact.covariance(), SHAPE)
-        core.models["conditional"] = RefineModel(
-            lambda r, t, image, told: residual.clean(r, process.alpha(t), process.sigma(t)), process, SHAPE,
-            float(self.exact.covariance().diagonal().mean().sqrt()),
-        )  # fmt: skip
 
     def draw(self, decoder: str, count: int = DRAWN, stream: int = 1) -> torch.Tensor:
         arrival = rows.take(self.one, np.zeros(count, np.intp))
@@ -177,7 +178,7 @@ def test_on_a_mixture_the_covariance_brings_samples_nearer_than_published_pulls(
     def energy(decoder: str) -> float:
         return energy_distance(mixture.draw(decoder), truth)
 
-    best = max(energy(spec) for spec in EXACT)
+    best = max(energy(spec) for spec in EXACT[:2])
     assert best < 0.5 * energy("diffcom:zeta=0.01")
 
 
@@ -206,7 +207,7 @@ def test_an_image_does_not_depend_on_the_batch(gaussian: Posed, name: str) -> No
     part = decoder.decode(gaussian.receiver, rows.take(arrival, slice(7, 27)), keys[7:27])
     assert whole.x.shape == (count, *SHAPE) and np.isfinite(whole.x).all()
     # Bits are the same but where the linear codec solves its systems in one call, by a method that the batch chooses.
-    tolerance = 1e-4 if name == "hifi-diffcom" else 0.0
+    tolerance = 1e-4 if name in ("hifi-diffcom", "blind-diffcom") else 0.0
     assert np.allclose(whole.x[7:27], part.x, rtol=0.0, atol=tolerance)
     assert (whole.calls == getattr(decoder, "steps", 0)).all(), "one call a step"
 
@@ -214,7 +215,7 @@ def test_an_image_does_not_depend_on_the_batch(gaussian: Posed, name: str) -> No
 def test_what_was_received_is_all_that_a_decoder_sees(gaussian: Posed) -> None:
     heard = SymbolChannel("rayleigh:snr_db=5", 1, csi="ls").send(np.ones((2, 8)))
     seen = arrival_of(heard, 5.0)
-    assert set(vars(seen)) == {"received", "gain", "noise_variance", "snr_db", "echoes"}
+    assert set(vars(seen)) == {"received", "gain", "noise_variance", "snr_db", "echoes", "link_snr_db"}
     assert seen.echoes is not None and not np.allclose(seen.echoes.mean[:, 0, 0], heard.true_gain[:, 0].real)
     assert np.allclose(seen.gain[..., 0], heard.gain.real)
     assert not np.allclose(seen.gain[..., 0], heard.true_gain.real)

@@ -118,7 +118,7 @@ def test_separation_meets_that_outage_image_by_image(receiver: Receiver, x: np.n
     decoder = DECODERS.parse("separation:design_snr_db=5")
     many = np.tile(x[:1], (160, 1, 1, 1))
     channel = SymbolChannel("rayleigh:snr_db=10", 5)
-    heard, arrival = decoder.send(receiver, channel, many, 64, 0)
+    heard, arrival = decoder.send(receiver, channel, many, 64, 0, 10.0)
     decoded = decoder.decode(receiver, arrival, keyed.hash_words(1, np.arange(160)))
     bits = int(64 * np.log2(1.0 + 10.0**0.5))
     exact = 1.0 - np.exp(-(2.0 ** (bits / 64) - 1.0) / 10.0)
@@ -131,7 +131,7 @@ def test_separation_meets_that_outage_image_by_image(receiver: Receiver, x: np.n
 
 def test_a_receiver_sees_frames_and_nothing_else_of_the_image(receiver: Receiver, x: np.ndarray) -> None:
     decoder = DECODERS.create("separation")
-    _, arrival = decoder.send(receiver, SymbolChannel("awgn:snr_db=10", 1), x, 256, 0)
+    _, arrival = decoder.send(receiver, SymbolChannel("awgn:snr_db=10", 1), x, 256, 0, 10.0)
     keys = keyed.hash_words(2, np.arange(16))
     seen = decoder.decode(receiver, arrival, keys).x
     alone = Delivered(arrival.frames.copy(), arrival.error.copy(), arrival.spent.copy())
@@ -144,7 +144,9 @@ def test_a_receiver_sees_frames_and_nothing_else_of_the_image(receiver: Receiver
     )
 
 
-@pytest.mark.parametrize("spec", ["awgn:snr_db=4", "rayleigh:snr_db=4", "rician:snr_db=4,k_db=3", "ofdm:snr_db=4,taps=4"])
+@pytest.mark.parametrize(
+    "spec", ["awgn:snr_db=4", "rayleigh:snr_db=4", "rician:snr_db=4,k_db=3", "ofdm:snr_db=4,taps=4"]
+)
 def test_with_true_gains_mutual_information_is_capacity(spec: str) -> None:
     heard = SymbolChannel(spec, 3).send(np.ones((200, 96), np.complex128))
     assert mutual_information(heard) == pytest.approx(heard.capacity_bits, rel=1e-7)
@@ -172,8 +174,9 @@ def test_ldpc_takes_the_fastest_mode_that_is_safe_and_falls_off_a_cliff(networks
         assert channel_code.ladder_errors(10.0 ** (0.1 * snr), chosen.bits + channel_code.CHECKSUM)[chosen.mode] <= 0.01
     chosen = channel_code.plan("ldpc", 256, 10.0, 0.01)
     curve = read_curves(SHIPPED)[chosen.mode]
+    one = np.ones((1, 256), np.complex128)
     errors = [
-        channel_code.block_errors(chosen, SymbolChannel(f"awgn:snr_db={snr}", 1).send(np.ones((1, 256), np.complex128)))[0]
+        float(channel_code.block_errors(chosen, SymbolChannel(f"awgn:snr_db={snr}", 1).send(one))[0])
         for snr in (curve.snr_db[0], curve.snr_db[4], 10.0)
     ]
     assert errors[0] > 0.99 > errors[1] > errors[2] and errors[2] <= 0.01

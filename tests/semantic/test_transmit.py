@@ -60,16 +60,19 @@ def test_enough_images_have_a_frechet_distance_and_its_floor(weights: dict[str, 
         assert figure["n"] == 64 and 0.0 <= figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
 
 
-@pytest.mark.parametrize("decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2"])
+@pytest.mark.parametrize(
+    "decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2", "conditional", "blind-diffcom:steps=2,turns=1"]
+)
 def test_an_image_does_not_depend_on_what_is_sent_beside_it(weights: dict[str, Path], decoder: str) -> None:
     options = {"decoder": decoder, "weights": weights, "link": "rayleigh:snr_db=8"}
-    core, codec = scene_core(weights)
+    chosen = DECODERS.parse(decoder)
+    core, codec = scene_core(weights, also=chosen.models)
     receiver = Receiver(core, codec)
     x = 2.0 * of_scenes(0, 40, 32, "birds-eye").rgb - 1.0
     symbols = receiver.encode(x, 8.0, 256)
-    arrival = arrival_of(SymbolChannel(options["link"], 1).send(symbols), 8.0)  # type: ignore[arg-type]
+    csi = "unknown" if "blind" in decoder else "known"
+    arrival = arrival_of(SymbolChannel(options["link"], 1, csi=csi).send(symbols), 8.0)  # type: ignore[arg-type]
     keys = keyed.hash_words(1, np.arange(40))
-    chosen = DECODERS.parse(decoder)
     whole = chosen.decode(receiver, arrival, keys).x
     part = chosen.decode(receiver, rows.take(arrival, slice(9, 29)), keys[9:29]).x
     assert np.array_equal(whole[9:29], part)

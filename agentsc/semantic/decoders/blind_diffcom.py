@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.semantic import DECODERS
-from agentsc.semantic.receiver import Floats, Receiver, SamplingDecoder
+from agentsc.semantic.receiver import Floats, Receiver, SamplingDecoder, met_snr_db
 from envs.errors import ConfigError
 from policies.scene.blind import BlindReception, Gains
 from policies.scene.model import Arrival, ImageReply, ImageRequest
@@ -52,7 +52,7 @@ class BlindDiffCom(SamplingDecoder):
 
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         start = self.first(receiver, arrival)[1] if self.start == "decoder" else None
-        plan = self.plan(receiver.cbr(arrival), float(arrival.snr_db[0]))
+        plan = self.plan(receiver.cbr(arrival), met_snr_db(arrival))
         request = ImageRequest(PRIOR, keys[0], arrival, start=start, steps=self.steps, **plan)
         return receiver.core.sample_many(replace(request, keys=each) for each in keys)
 

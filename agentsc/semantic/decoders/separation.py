@@ -49,7 +49,7 @@ class Separation(Decoder):
         "capacity", description="channel code: the bound, measured errors of 5G LDPC codes, or such a code (sionna)"
     )
     design_snr_db: float | None = Field(
-        None, allow_inf_nan=False, description="SNR that the rate is chosen for; the channel's own if left out"
+        None, allow_inf_nan=False, description="SNR that the rate is chosen for; what senders expect if left out"
     )
     target: float = Field(
         0.01, gt=0.0, lt=1.0, description="block error accepted at that SNR, with ldpc and phy; it decides the mode"
@@ -66,9 +66,9 @@ class Separation(Decoder):
         return (TRANSFORM,)
 
     def send(
-        self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int
+        self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int, snr_db: float
     ) -> tuple[Heard, Any]:
-        design = channel.snr_db if self.design_snr_db is None else self.design_snr_db
+        design = snr_db if self.design_snr_db is None else self.design_snr_db
         chosen = channel_code.plan(self.code, count, design, self.target)
         frames, length = self.write(receiver, x, chosen.bits)
         spent, nothing = 8 * np.maximum(length, 0), length < 0
