@@ -39,7 +39,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "perceive.md"
 BYTES = (16, 32, 64, 128, 256, 400)
 SNRS = (0, 10, 20)
 PATHS = (
-    "map", "map:labels=true", "soft-map", "soft-map:labels=true", "latent", "hybrid", "gated", "gesco", "q-gesco", "jscc",
+    "map", "map:labels=true", "soft-map", "soft-map:labels=true", "latent", "hybrid", "gated", "gesco", "q-gesco",
+    "jscc",
 )  # fmt: skip
 FADING = (
     "map", "map:backoff_db=10", "map:code=ldpc", "map:code=ldpc,backoff_db=10", "soft-map", "latent",

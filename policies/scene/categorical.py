@@ -1,4 +1,4 @@
-"""Diffusion of class maps: cells are one-hot vectors, so the clean estimate is known once their class probabilities are.
+"""Diffusion of class maps: cells are one-hot vectors, so the clean estimate is known with their probabilities.
 
 A map as a signal is −1 in every channel but 1 in that of a cell's class. With x̄ = x_0 + ρ ε the posterior mean of such
 a signal is exactly 2 p − 1, with p the cell's class probabilities given all of x̄. A network says what the surroundings

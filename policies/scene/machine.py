@@ -170,19 +170,24 @@ def calibrated(network: torch.nn.Module, sigma_data: float, size: int) -> torch.
 
 
 def machine_core(
-    needs: Collection[str], weights: Mapping[str, Path | str] | None = None, device: str = "cpu"
+    needs: Collection[str],
+    weights: Mapping[str, Path | str] | None = None,
+    device: str = "cpu",
+    pictures: Collection[str] = (),
 ) -> tuple[DiffusionCore, ImageCodec, MapCodec | None]:
     """A core with the models of `scene_core` and more; the codec of images; that of maps, if it is among them.
 
     Args:
         needs: names of further models. weights: name of a model → its file, in place of the shipped ones.
+        pictures: names of further models of `scene_core`.
 
     Raises:
         ConfigError: a file that is missing or unfit, or an int8 model that is to run elsewhere than on a CPU.
     """
     files, codec = dict(weights or {}), None
     more: dict[str, Any] = {}
-    core, images = scene_core(weights, device)
+    made: Any = scene_core  # further models are its own affair
+    core, images = made(weights, device, also=tuple(pictures)) if pictures else made(weights, device)
     if MAP_CODEC in needs or MAP_PRIOR in needs:
         network, _, _ = load(MAP_CODEC, files.get(MAP_CODEC), device)
         codec = MapCodec(network, images.shape[-1])

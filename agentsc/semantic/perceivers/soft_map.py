@@ -35,7 +35,7 @@ class SoftMap(Perceiver):
     def send(self, station: Station, seen: Seen, budget: Budget) -> Sent:
         assert station.maps is not None
         count = most_that_fit(station.maps.counts, budget.uses)
-        soft = softmax(self.sharpen * np.log(np.maximum(seen.soft, 1e-9)))
+        soft = softmax((self.sharpen * np.log(np.maximum(seen.soft, 1e-9))).astype(np.float32))
         return Sent(symbols=station.encode_map(soft, budget.snr_db, count))
 
     def understand(self, station: Station, delivered: Delivered, keys: NDArray[np.uint64]) -> Understood:

@@ -51,8 +51,8 @@ class MapDenoising(Task):
     def describe(self, held_out: dict[str, Any]) -> list[str]:
         lines = [
             f"Held-out quality, {held_out['images']} maps each: bits per cell that are left to learn of a map, −1 and 1"
-            " one-hot, in Gaussian noise of standard deviation σ; and what would be left if cells were alone and classes"
-            " alike likely.",
+            " one-hot, in Gaussian noise of standard deviation σ; and what would be left if cells were alone and"
+            " classes alike likely.",
             "",
             "| maps | given | " + " | ".join(f"σ = {ratio:g}" for ratio in RATIOS) + " |",
             "|---|---|" + "---|" * len(RATIOS),
