@@ -171,7 +171,8 @@ def test_links_in_the_docs_lead_somewhere(page: str) -> None:
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
 
 
-EXAMPLES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md"]
+EXAMPLES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md",
+            "perceive.md"]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", EXAMPLES)

@@ -19,7 +19,7 @@ from agentsc.semantic import DECODERS, PERCEIVERS, RECEIVERS, quality
 from agentsc.semantic.budget import Budget, Spread, bits_of, shared
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
 from agentsc.semantic.detection import f1
-from agentsc.semantic.perceiver import Delivered, Perceiver, Pictured, Seen, Station, Understood, one_hot
+from agentsc.semantic.perceiver import Delivered, Perceiver, Pictured, Seen, Sent, Station, Understood, one_hot
 from agentsc.semantic.picture import side_by_side
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_scenes
 from agentsc.semantic.transmit import SCHEMA
@@ -101,7 +101,8 @@ def perceive(
     chosen = path_of(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
     budget = Budget(bits_of(bits), channel.snr_db)
-    core, codec, maps = machine_core(chosen.needs, weights, device)
+    pictures = chosen.models if isinstance(chosen, Pictured) else ()
+    core, codec, maps = machine_core(chosen.needs, weights, device, pictures)
     station = Station(core, codec, maps, weights)
     source = of_scenes(scene, images, station.size, view, families)
     folder = claim(out, "perceive") if out is not None else None
@@ -159,7 +160,7 @@ def _cross(
         sent = chosen.send(station, seen, budget)
         sender_ms = 1e3 * (time.process_time() - began) / len(numbers)
         keys = keyed.hash_words(seed, keyed.stream_id("perceiver"), numbers)
-        delivered, took = deliver(channel, chosen, sent, budget, keys, seed, first)
+        delivered, took = deliver(channel, chosen, sent, budget, keys, seed, first, station)
         began = time.process_time()
         found = chosen.understand(station, delivered, keys)
         cpu_ms = 1e3 * (time.process_time() - began) / len(numbers)
@@ -191,16 +192,18 @@ def _seen(station: Station, source: Source, numbers: NDArray[np.intp], labels: s
 def deliver(
     channel: SymbolChannel,
     chosen: Perceiver | Pictured,
-    sent: Any,
+    sent: Sent,
     budget: Budget,
     keys: NDArray[np.uint64],
     seed: int,
     first: int,
+    station: Station | None = None,
 ) -> tuple[Delivered, dict[str, NDArray]]:
     """What a link makes of what was sent; figures per scene.
 
     Args:
         sent: a `Sent`. first: number of the first scene; what it meets depends on (seed, its number) alone.
+        station: for decoders that cross by a way of their own.
     """
     batch, uses = len(keys), budget.uses
     if sent.packets is not None:
@@ -212,7 +215,12 @@ def deliver(
         own = np.full(batch, uses)
         delivered = Delivered(packets=packets)
         carried = heard.capacity_bits
+    elif sent.picture is not None:
+        assert isinstance(chosen, Pictured) and station is not None
+        heard, told = chosen.cross(station, channel, sent, budget, first)
+        delivered, own, carried, took = Delivered(told), np.full(batch, uses), heard.capacity_bits, {}
     else:
+        assert sent.symbols is not None
         spread = Spread(sent.symbols.shape[1], uses, shared(batch, uses, *chosen.shares, seed, first))
         heard = channel.send(spread.put(sent.symbols), first=first)
         early = None if chosen.early is None else max(1, round(chosen.early * uses))

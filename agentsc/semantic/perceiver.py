@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.semantic.budget import Budget
+from agentsc.semantic.channel import Heard, SymbolChannel
 from agentsc.semantic.receiver import Decoder, Receiver
 from envs.registry import Plugin
 from envs.scenery import CLASSES, FLOOR
@@ -47,12 +48,13 @@ class Sent:
 
     Attributes:
         symbols: complex [B, m]. packets: bytes of every scene, None for one that says nothing. bits: int64 [B], used of
-            the packets.
+            the packets. picture: float32 [B, 3, size, size] in [−1, 1], for a decoder with a way of its own across.
     """
 
     symbols: NDArray[np.complexfloating] | None = None
     packets: list[bytes | None] | None = None
     bits: NDArray[np.int64] | None = None
+    picture: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,12 @@ class Delivered:
     """All that a receiver learns of B scenes.
 
     Attributes:
-        arrival: of symbols, with repetitions combined; None for packets. early: the same of the first uses alone, for
+        arrival: of symbols, with repetitions combined, or what a decoder with a way of its own makes of it; None for
+            packets. early: the same of the first uses alone, for
             paths that decide before all has come. packets: as sent, None for those that were lost.
     """
 
-    arrival: Arrival | None = None
+    arrival: Any = None
     early: Arrival | None = None
     packets: list[bytes | None] | None = None
 
@@ -197,7 +200,10 @@ class Perceiver(Plugin):
 
 @dataclass(frozen=True)
 class Pictured:
-    """Any decoder of the human scenario as a path: the picture is sent, received, and segmented by the receiver."""
+    """Any decoder of the human scenario as a path: the picture is sent, received, and segmented by the receiver.
+
+    A decoder that says it is not ``analog`` sends bits, and crosses by its own ``send``, in as many uses as all have.
+    """
 
     decoder: Decoder
     labels: str = "none"
@@ -215,7 +221,24 @@ class Pictured:
 
         count = most_that_fit(station.codec.counts, budget.uses)
         x = (2.0 * seen.rgb - 1.0).astype(np.float32)
+        if not getattr(self.decoder, "analog", True):
+            return Sent(picture=x)
         return Sent(symbols=station.receiver.encode(x, budget.snr_db, count))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models that its decoder needs beside those of `scene_core`."""
+        return tuple(getattr(self.decoder, "models", ()))
+
+    def cross(
+        self, station: Station, channel: SymbolChannel, sent: Sent, budget: Budget, first: int
+    ) -> tuple[Heard, Any]:
+        """The decoder's own way across the channel: what was heard, and what it decodes."""
+        decoder: Any = self.decoder
+        crossed: tuple[Heard, Any] = decoder.send(
+            station.receiver, channel, sent.picture, budget.uses, first, budget.snr_db
+        )
+        return crossed
 
     def understand(self, station: Station, delivered: Delivered, keys: NDArray[np.uint64]) -> Understood:
         """See `Perceiver.understand`."""

@@ -19,7 +19,7 @@ WEIGHT[[OBSTACLE, GOAL, AGENT]] = 3.0, 2.0, 3.0
 _TOUCHING = np.ones((3, 3), int)
 _SPECKLE = 2
 """Cells up to which a piece is noise to a smoothed map."""
-MOST = 24
+MOST = 16
 """Pieces that are weighed one by one; of a map with more of them the smallest go first, and do not come back."""
 
 

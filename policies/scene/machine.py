@@ -25,13 +25,16 @@ from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import grid
 from policies.models import Meter, check_keys, check_rows, device_of
 from policies.networks.map_jscc import MapJSCC
+from policies.scene.categorical import map_denoiser
 from policies.scene.codec import ImageCodec
 from policies.scene.files import load
 from policies.scene.model import CodecModel, Floats, ImageModel, ImageReply, _Even, _tensor
-from policies.scene.shipped import denoiser_of, scene_core
+from policies.scene.shipped import scene_core
 
 MAP_CODEC, MAP_PRIOR, PAINTER, PAINTER_INT8 = "soft-map", "map-prior", "map-to-scene", "map-to-scene-int8"
 """Names of the models in a core; those of the first three are the names of their weights, too."""
+MAP_VARIANCE = 4.0 * (1.0 / len(CLASSES)) * (1.0 - 1.0 / len(CLASSES))
+"""Of a number of a map as a signal, if classes were alike likely."""
 CALIBRATION_ROWS = 64
 """Images whose ranges the int8 painter's layers were observed on, of the training bank."""
 KEPT = ("entry", "exit")
@@ -167,29 +170,34 @@ def calibrated(network: torch.nn.Module, sigma_data: float, size: int) -> torch.
 
 
 def machine_core(
-    needs: Collection[str], weights: Mapping[str, Path | str] | None = None, device: str = "cpu"
+    needs: Collection[str],
+    weights: Mapping[str, Path | str] | None = None,
+    device: str = "cpu",
+    pictures: Collection[str] = (),
 ) -> tuple[DiffusionCore, ImageCodec, MapCodec | None]:
     """A core with the models of `scene_core` and more; the codec of images; that of maps, if it is among them.
 
     Args:
         needs: names of further models. weights: name of a model → its file, in place of the shipped ones.
+        pictures: names of further models of `scene_core`.
 
     Raises:
         ConfigError: a file that is missing or unfit, or an int8 model that is to run elsewhere than on a CPU.
     """
     files, codec = dict(weights or {}), None
     more: dict[str, Any] = {}
-    core, images = scene_core(weights, device)
+    made: Any = scene_core  # further models are its own affair
+    core, images = made(weights, device, also=tuple(pictures)) if pictures else made(weights, device)
     if MAP_CODEC in needs or MAP_PRIOR in needs:
         network, _, _ = load(MAP_CODEC, files.get(MAP_CODEC), device)
         codec = MapCodec(network, images.shape[-1])
         more[MAP_CODEC] = CodecModel(codec, device)
     if MAP_PRIOR in needs:
-        prior, spec, _ = load(MAP_PRIOR, files.get(MAP_PRIOR), device)
+        prior, _, _ = load(MAP_PRIOR, files.get(MAP_PRIOR), device)
         assert codec is not None
-        sigma = float(spec["data_sigma"])
+        process = CosineVP()
         more[MAP_PRIOR] = ImageModel(
-            denoiser_of(prior, sigma), CosineVP(), codec, data_variance=sigma**2, device=device
+            map_denoiser(prior, process), process, codec, data_variance=MAP_VARIANCE, device=device
         )
     if PAINTER in needs or PAINTER_INT8 in needs:
         painter, spec, _ = load(PAINTER, files.get(PAINTER), device)

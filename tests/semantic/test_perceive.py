@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars
@@ -19,8 +20,9 @@ from agentsc.semantic.budget import Budget, Spread, bits_of, most_that_fit, shar
 from agentsc.semantic.channel import SymbolChannel
 from agentsc.semantic.detection import f1, objects
 from agentsc.semantic.perceive import deliver, path_of
-from agentsc.semantic.perceiver import Delivered, Seen, Sent, Station, one_hot
+from agentsc.semantic.perceiver import Delivered, Pictured, Seen, Sent, Station, one_hot
 from agentsc.semantic.perceivers.gesco import SIDES, noisy_map
+from agentsc.semantic.receiver import Decoded, Decoder
 from agentsc.semantic.simplify import fit, worth
 from agentsc.semantic.source import of_scenes
 from envs import keyed
@@ -209,7 +211,9 @@ def test_receivers_never_see_the_truth(name: str, small: dict[str, Path], monkey
     assert truth.metrics["miou"]["mean"] == 1.0, "an oracle does"
 
 
-@pytest.mark.parametrize("name", ["soft-map", "gesco:steps=2", "latent:steps=2,samples=1", "gated:steps=2", "hybrid:steps=2"])
+@pytest.mark.parametrize(
+    "name", ["soft-map", "gesco:steps=2", "latent:steps=2,samples=2", "gated:steps=2,entropy=0", "hybrid:steps=2"]
+)
 def test_a_scene_does_not_depend_on_what_is_sent_beside_it(name: str, station: Station) -> None:
     chosen, budget = path_of(name), Budget(256, 8.0)
     seen = seen_by(station, 40)
@@ -222,6 +226,29 @@ def test_a_scene_does_not_depend_on_what_is_sent_beside_it(name: str, station: S
     early = None if delivered.early is None else rows.take(delivered.early, cut)
     part = chosen.understand(station, Delivered(rows.take(delivered.arrival, cut), early), keys[cut])
     assert np.array_equal(whole.labels[cut], part.labels)
+
+
+def test_a_decoder_may_cross_by_a_way_of_its_own(station: Station) -> None:
+    """A picture sent as bits: the decoder's own sender has as many uses as all others."""
+    asked: list[tuple] = []
+
+    class Bits(Decoder):
+        analog: ClassVar[bool] = False
+
+        def send(self, receiver, channel, x, count, first, snr_db):  # type: ignore[no-untyped-def]
+            asked.append((count, first, snr_db))
+            return channel.send(np.ones((len(x), count), np.complex128), first=first), -x
+
+        def decode(self, receiver, arrival, keys):  # type: ignore[no-untyped-def]
+            return Decoded(-arrival, np.zeros(len(keys), np.int64))
+
+    path, budget, seen = Pictured(Bits()), Budget(256, 10.0), seen_by(station, 4)
+    sent = path.send(station, seen, budget)
+    channel, keys = SymbolChannel("awgn:snr_db=10", 1), np.zeros(4, np.uint64)
+    delivered, took = deliver(channel, path, sent, budget, keys, 1, 8, station)
+    assert asked == [(budget.uses, 8, 10.0)] and (took["channel_uses"] == budget.uses).all()
+    found = path.understand(station, delivered, keys)
+    assert found.rgb == pytest.approx(seen.rgb, abs=1e-6) and np.array_equal(found.labels, station.look(seen.rgb)[0])
 
 
 def test_gates_that_are_always_open_or_shut(station: Station) -> None:
@@ -391,7 +418,8 @@ def test_detection_counts_by_hand() -> None:
     truth[0, 0:4, 0:4] = OBSTACLE
     truth[0, 6:9, 6:9] = AGENT
     truth[0, 10, 1] = GOAL
-    assert [(number, int(cells.sum())) for number, cells in objects(truth[0])] == [(OBSTACLE, 16), (GOAL, 1), (AGENT, 9)]
+    sizes = [(number, int(cells.sum())) for number, cells in objects(truth[0])]
+    assert sizes == [(OBSTACLE, 16), (GOAL, 1), (AGENT, 9)]
     assert f1(truth, truth).tolist() == [1.0]
     made = truth.copy()
     made[0, 6:9, 6:9] = FLOOR

@@ -29,7 +29,7 @@ class Gated(Latent):
 
     generator: Literal["latent", "picture"] = Field("latent", description="what regenerates: maps, or a picture")
     mode: Literal["gate", "always", "never"] = Field("gate", description="who decides; the others are for comparison")
-    entropy: float = Field(0.1, ge=0.0, description="bits per cell above which a map is unsure")
+    entropy: float = Field(0.5, ge=0.0, description="bits per cell above which a map is unsure")
     good_db: float = Field(15.0, description="SNR of its symbols from which a link is good, dB")
 
     def understand(self, station: Station, delivered: Delivered, keys: NDArray[np.uint64]) -> Understood:

@@ -24,14 +24,14 @@ class Latent(SoftMap):
     """Maps drawn from a diffusion prior over maps, given the symbols of `soft-map`; averaged, then decided.
 
     Sampling starts around what the codec's decoder says and is pulled by what arrived, through the codec's encoder,
-    as images are by `variance-aware`.
+    as images are by `variance-aware`. The decoder's own probabilities count as one more sample.
     """
 
     needs: ClassVar[tuple[str, ...]] = (MAP_CODEC, MAP_PRIOR)
 
-    steps: int = Field(6, ge=2, description="denoising steps, one network call each")
-    samples: int = Field(2, ge=1, le=64, description="maps drawn and averaged")
-    strength: float = Field(0.5, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
+    steps: int = Field(4, ge=2, description="denoising steps, one network call each")
+    samples: int = Field(1, ge=1, le=64, description="maps drawn and averaged")
+    strength: float = Field(0.3, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
     guidance: Literal["variance-aware", "none"] = Field(
         "variance-aware", description="how samples follow what arrived: a likelihood, or only through their start"
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agentsc.semantic import PERCEIVERS
 from agentsc.semantic.budget import Budget, most_that_fit
-from agentsc.semantic.perceiver import Delivered, Perceiver, Seen, Sent, Station, Understood, entropy_bits
+from agentsc.semantic.perceiver import Delivered, Perceiver, Seen, Sent, Station, Understood, entropy_bits, softmax
 from policies.scene.machine import MAP_CODEC
 
 
@@ -24,6 +24,7 @@ class SoftMap(Perceiver):
 
     needs: ClassVar[tuple[str, ...]] = (MAP_CODEC,)
 
+    sharpen: float = Field(2.0, gt=0.0, description="power that the sender raises class probabilities to")
     users: int = Field(1, ge=1, le=64, description="users that share the channel uses by turns, image by image")
     dropped: float = Field(0.0, ge=0.0, lt=1.0, description="share of its own uses that an image leaves to others")
 
@@ -34,7 +35,8 @@ class SoftMap(Perceiver):
     def send(self, station: Station, seen: Seen, budget: Budget) -> Sent:
         assert station.maps is not None
         count = most_that_fit(station.maps.counts, budget.uses)
-        return Sent(symbols=station.encode_map(seen.soft, budget.snr_db, count))
+        soft = softmax((self.sharpen * np.log(np.maximum(seen.soft, 1e-9))).astype(np.float32))
+        return Sent(symbols=station.encode_map(soft, budget.snr_db, count))
 
     def understand(self, station: Station, delivered: Delivered, keys: NDArray[np.uint64]) -> Understood:
         assert delivered.arrival is not None

@@ -19,8 +19,8 @@ class MapDiffusion(ScenePreset):
     kind: ClassVar[str] = "map-prior"
     width: int = Field(32, ge=4, multiple_of=4, description="channels of the finest level of the U-Net")
     multipliers: tuple[int, ...] = Field((1, 2, 2), min_length=1, description="of the width, per level")
-    ratio_mean: float = Field(-0.8, description="mean of ln(σ/α) in training")
-    ratio_std: float = Field(1.3, gt=0.0, description="its standard deviation")
+    ratio_mean: float = Field(0.3, description="mean of ln(σ/α) in training")
+    ratio_std: float = Field(1.0, gt=0.0, description="its standard deviation")
     steps: int = Field(12000, ge=1, description="optimiser steps")
 
     @property
