@@ -31,8 +31,9 @@ from agentsc.semantic.perceiver import Station, one_hot
 from agentsc.semantic.source import of_scenes
 from envs import camera, keyed
 from policies.diffusion.quantisation import int8_bytes
-from policies.scene.machine import PAINTER, PAINTER_INT8, PaintRequest, machine_core
+from policies.scene.machine import PAINTER_INT8, machine_core
 from policies.scene.map_code import MapCode
+from policies.scene.paint import PAINTER, PaintRequest
 
 OUT = Path(__file__).parent / "results" / "semantic-perception"
 PAGE = Path(__file__).parents[1] / "docs" / "perceive.md"

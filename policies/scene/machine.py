@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from envs import camera
 from envs.errors import ConfigError
 from envs.scenery import CLASSES, TRAINED
 from policies.core import DiffusionCore
-from policies.diffusion import GUIDANCE, SOLVERS
-from policies.diffusion.guidance import Term
-from policies.diffusion.guidance.classifier_free import Unconditional
-from policies.diffusion.parameterisation import denoiser
 from policies.diffusion.process.cosine import CosineVP
 from policies.diffusion.quantisation import observe, quantise
-from policies.diffusion.sampling import KeyedNoise, Sampler
-from policies.diffusion.schedule import grid
-from policies.models import Meter, check_keys, check_rows, device_of
+from policies.diffusion.sampling import KeyedNoise
+from policies.models import device_of
 from policies.networks.map_jscc import MapJSCC
 from policies.scene.categorical import map_denoiser
 from policies.scene.codec import ImageCodec
 from policies.scene.files import load
-from policies.scene.model import CodecModel, Floats, ImageModel, ImageReply, _Even, _tensor
+from policies.scene.model import CodecModel, ImageModel
+from policies.scene.paint import PAINTER, PaintModel
 from policies.scene.shipped import scene_core
 
-MAP_CODEC, MAP_PRIOR, PAINTER, PAINTER_INT8 = "soft-map", "map-prior", "map-to-scene", "map-to-scene-int8"
-"""Names of the models in a core; those of the first three are the names of their weights, too."""
+MAP_CODEC, MAP_PRIOR, PAINTER_INT8 = "soft-map", "map-prior", "map-to-scene-int8"
+"""Names of further models in a core; those of the first two are the names of their weights, too."""
 MAP_VARIANCE = 4.0 * (1.0 / len(CLASSES)) * (1.0 - 1.0 / len(CLASSES))
 """Of a number of a map as a signal, if classes were alike likely."""
 CALIBRATION_ROWS = 64
@@ -74,82 +68,6 @@ class MapCodec(ImageCodec):
 
     def _sent(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return torch.full((len(x),), count // self._phase, device=x.device)
-
-
-@dataclass(frozen=True)
-class PaintRequest:
-    """Pictures to be drawn from class maps.
-
-    Attributes:
-        model: name. keys: uint64 [batch]; all noise of a row comes from its key.
-        guide: float32 [batch, classes, H, W], class probabilities of every cell.
-        weight: of classifier-free guidance: 1 samples given the map, more keeps closer to it.
-        solver: ``NAME:key=value,…``. steps: denoising steps; with a weight other than 1 two network calls each.
-        start_ratio: noise-to-signal ratio σ/α that sampling starts at.
-    """
-
-    model: str
-    keys: NDArray[np.uint64]
-    guide: Floats
-    weight: float = 2.0
-    solver: str = "dpm-solver++"
-    steps: int = 12
-    start_ratio: float = 20.0
-
-
-class PaintModel(_Even[PaintRequest, ImageReply]):
-    """Pictures in [−1, 1] from class maps, with classifier-free guidance.
-
-    Args:
-        network: `SpadeUNet`, or its int8 copy. sigma_data: of the images. size: pixels per side. device: its place.
-
-    Reference: Grassucci et al., "Generative semantic communication: diffusion models beyond bit recovery", 2023.
-    """
-
-    def __init__(self, network: Any, sigma_data: float, size: int, device: str = "cpu") -> None:
-        self.network, self.sigma_data, self.size, self.device = network, sigma_data, size, device_of(device)
-        self.process = CosineVP()
-
-    def check(self, request: PaintRequest) -> None:
-        check_keys(request.keys)
-        check_rows("guide", request.guide, len(request.keys), (len(CLASSES), self.size, self.size))
-        if not (request.weight >= 0.0 and 0.0 < request.start_ratio < np.inf):
-            raise ConfigError(
-                f"weight must be at least 0 and start_ratio positive, got {request.weight:g} and "
-                f"{request.start_ratio:g}"
-            )
-        SOLVERS.parse(request.solver)
-        self._times(request)
-
-    def key(self, request: PaintRequest) -> Hashable:
-        return request.weight, request.solver, request.steps, request.start_ratio
-
-    def serve(self, request: PaintRequest, meter: Meter) -> ImageReply:
-        guide = _tensor(request.guide, self.device)
-        before = meter.calls
-
-        def given(condition: torch.Tensor) -> Any:
-            def network(x: torch.Tensor, noise: float) -> torch.Tensor:
-                with meter.forward(len(x)):
-                    return self.network(x, noise, condition).float()
-
-            return denoiser(network, "edm", self.process, self.sigma_data)
-
-        times = self._times(request)
-        noise = KeyedNoise(request.keys, (3, self.size, self.size), device=self.device)
-        sampler = Sampler(self.process, given(guide), SOLVERS.parse(request.solver), times, noise)
-        terms = []
-        if request.weight != 1.0:
-            term = GUIDANCE.create("classifier-free", weight=request.weight)
-            terms.append(Term(term, Unconditional(given(torch.zeros_like(guide)))))
-        with torch.no_grad():
-            x = sampler.run(self.process.sigma(times[0]) * noise.initial(), terms)
-        return ImageReply(x.cpu().numpy(), np.full(len(x), meter.calls - before))
-
-    def _times(self, request: PaintRequest) -> list[float]:
-        return grid(
-            self.process, request.steps, "log-snr", start=self.process.time_of(request.start_ratio), last_ratio=0.02
-        )
 
 
 def calibrated(network: torch.nn.Module, sigma_data: float, size: int) -> torch.nn.Module:

@@ -17,6 +17,7 @@ from policies.scene.codec import ImageCodec, JsccCodec
 from policies.scene.digital import TransformCodec, TransformModel
 from policies.scene.files import load
 from policies.scene.model import CodecModel, ImageModel, SceneModel
+from policies.scene.paint import PAINTER, PaintModel
 from policies.scene.refine import RefineModel
 
 CODEC, PRIOR, SEGMENTER = "jscc", "scene-prior", "segmenter"
@@ -81,4 +82,13 @@ def _refiner(path: Path | str | None, device: str, precision: Precision) -> Refi
     return RefineModel(clean, process, (3, size, size), sigma, device=device, precision=precision)
 
 
-_FURTHER: dict[str, Callable[[Path | str | None, str, Precision], Any]] = {TRANSFORM: _transform, REFINER: _refiner}
+def _painter(path: Path | str | None, device: str, precision: Precision) -> PaintModel:
+    network, spec, _ = load(PAINTER, path, device)
+    return PaintModel(network, float(spec["data_sigma"]), int(spec["data_size"]), device)
+
+
+_FURTHER: dict[str, Callable[[Path | str | None, str, Precision], Any]] = {
+    TRANSFORM: _transform,
+    REFINER: _refiner,
+    PAINTER: _painter,
+}

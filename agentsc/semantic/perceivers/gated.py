@@ -13,8 +13,9 @@ from agentsc.semantic.perceiver import Delivered, Station, Understood, entropy_b
 from agentsc.semantic.perceivers.gesco import Gesco
 from agentsc.semantic.perceivers.latent import Latent
 from policies import rows
-from policies.scene.machine import MAP_CODEC, MAP_PRIOR, PAINTER
+from policies.scene.machine import MAP_CODEC, MAP_PRIOR
 from policies.scene.model import Arrival
+from policies.scene.paint import PAINTER
 
 
 @PERCEIVERS.register("gated")

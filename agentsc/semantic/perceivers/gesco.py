@@ -23,9 +23,9 @@ from agentsc.semantic.perceiver import (
     softmax,
 )
 from envs.scenery import CLASSES
-from policies.scene.machine import PAINTER, PaintRequest
 from policies.scene.map_code import coarser, finer
 from policies.scene.model import Arrival
+from policies.scene.paint import PAINTER, PaintRequest
 
 Floats = NDArray[np.float32]
 SIDES = (2, 4, 8, 16, 32)

@@ -13,7 +13,8 @@ from policies.networks.map_jscc import MapJSCC
 from policies.networks.spade_unet import SpadeUNet
 from policies.scene.categorical import map_denoiser, scores
 from policies.scene.codec import estimate
-from policies.scene.machine import MapCodec, PaintModel, PaintRequest, calibrated
+from policies.scene.machine import MapCodec, calibrated
+from policies.scene.paint import PaintModel, PaintRequest
 from policies.scene.tasks.coding import pass_through
 
 
