@@ -30,7 +30,7 @@ def test_the_summary_says_what_the_results_say() -> None:
     assert all(line in (ROOT / "docs" / "semantic.md").read_text() for line in SCRIPT.published()), "docs/semantic.md"
 
 
-@pytest.mark.parametrize("row", SCRIPT.ROWS, ids=lambda row: "_".join(row.values()))
+@pytest.mark.parametrize("row", SCRIPT.finished(SCRIPT.ROWS), ids=lambda row: "_".join(row.values()))
 def test_results_are_means_of_the_raw_rows(row: dict[str, str]) -> None:
     folder = SCRIPT.folder_of(row)
     result = json.loads((folder / "result.json").read_text())
@@ -40,5 +40,8 @@ def test_results_are_means_of_the_raw_rows(row: dict[str, str]) -> None:
     }
     for name in ("psnr_db", "ssim", "miou", "residual", "cpu_ms", "channel_uses", "bytes_equivalent"):
         figure = result["metrics"][name]
+        if figure["mean"] is None:
+            assert name == "residual" and row["decoder"].startswith("separation")
+            continue
         assert len(frame) == figure["n"] >= 64
         assert frame[name].mean() == pytest.approx(figure["mean"])
