@@ -48,7 +48,7 @@ CLIFF = {
 }  # fmt: skip
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DRAWING = (
-    "sdedit", "hifi-diffcom", "variance-aware", "conditional", "conditional:steps=1", "conditional:stochastic=true",
+    "sdedit", "hifi-diffcom", "variance-aware", "conditional", "conditional:steps=1", "conditional:steps=4",
 )  # fmt: skip
 POINTS = ("jscc", "separation")
 COLUMNS = ("figure", "decoder", "snr_db", "dial", "scenes", "metric", "mean", "low", "high")

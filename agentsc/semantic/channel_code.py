@@ -80,7 +80,7 @@ def require_phy() -> None:
     ConfigError: sionna is not installed.
     """
     if importlib.util.find_spec("sionna") is None:
-        raise ConfigError("code must be capacity or ldpc without sionna, got 'phy' (pip install -e .[peers])")
+        raise ConfigError("code must be capacity or ldpc without sionna, got 'phy' (pip install -e .[phy])")
 
 
 class Phy:

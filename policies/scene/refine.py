@@ -39,8 +39,8 @@ class RefineRequest:
     image: Floats
     told: Floats
     start_ratio: float = 0.5
-    solver: str = "dpm-solver++"
-    steps: int = 4
+    solver: str = "ancestral"
+    steps: int = 2
     last_ratio: float = 0.03
 
 

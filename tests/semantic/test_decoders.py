@@ -121,8 +121,8 @@ EXACT = [
     "moment:start=noise,steps=40,iterations=8,last_ratio=0.01",
     "daps:start=noise,steps=40,iterations=12,last_ratio=0.01",
     "blind-diffcom:start=noise,steps=40,iterations=8,last_ratio=0.01",  # for a gain that is known
-    "conditional:steps=40,strength=3,last_ratio=0.01",
-    "conditional:steps=200,strength=3,last_ratio=0.01,stochastic=true",
+    "conditional:steps=40,strength=3,last_ratio=0.01,stochastic=false",
+    "conditional:steps=200,strength=3,last_ratio=0.01",
 ]
 ANALOG = [name for name in DECODERS if DECODERS.create(name).analog]
 

@@ -29,8 +29,8 @@ class Conditional(DrawingDecoder):
     conditional diffusion models", 2024 (CDM-JSCC: behind a codec for channels).
     """
 
-    steps: int = Field(4, ge=1, description="denoising steps, one network call each")
-    stochastic: bool = Field(False, description="fresh noise at every step, or none after the start")
+    steps: int = Field(2, ge=1, description="denoising steps, one network call each")
+    stochastic: bool = Field(True, description="fresh noise at every step, or none after the start")
     strength: float = Field(0.5, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
     last_ratio: float = Field(0.03, gt=0.0, description="σ/α of the last noise level")
 
