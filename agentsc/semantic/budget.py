@@ -124,13 +124,15 @@ def most_that_fit(counts: tuple[int, ...], uses: int) -> int:
 def shared(images: int, uses: int, users: int, dropped: float, seed: int, first: int = 0) -> NDArray[np.bool_] | None:
     """Which of the uses belong to each image, bool [B, n], when ``users`` share them and some are left out.
 
-    Image i is user i mod ``users``, whose uses are those of that remainder. Of a user's own, a share ``dropped``, drawn
-    from the seed and the image's number, is left to others. At least one remains. None if all uses are its own.
+    Uses are dealt out in a shuffled order that all know, and image i is user i mod ``users``: were every other use a
+    user's, whole columns of a codec's planes would be missing. Of a user's own, a share ``dropped``, drawn from the
+    seed and the image's number, is left to others. At least one remains. None if all uses are its own.
     """
     if users == 1 and dropped == 0.0:
         return None
     number = first + np.arange(images)
-    own = np.arange(uses)[None] % users == (number % users)[:, None]
+    place = np.argsort(np.argsort(keyed.uniform(seed, keyed.stream_id("dealt"), np.arange(uses))))
+    own = place[None] % users == (number % users)[:, None]
     keys = keyed.hash_words(seed, keyed.stream_id("dropped"), number)
     lot = keyed.uniform(keys[:, None], np.arange(uses)[None])
     kept = own & (lot >= dropped)

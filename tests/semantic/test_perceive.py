@@ -35,8 +35,8 @@ from policies.scene.presets import SCENES
 from policies.scene.train import train
 
 SMALL = {
-    "map-coder": {"reach": 2, "width": 16, "hidden": 8, "steps": 80},
-    "soft-map": {"planes": 8, "fine": 8, "coarse": 16, "blocks": 1, "steps": 60},
+    "map-coder": {"reach": 2, "width": 16, "hidden": 8, "steps": 30},
+    "soft-map": {"planes": 8, "fine": 8, "coarse": 16, "blocks": 1, "steps": 30},
     "map-prior": {"width": 8, "multipliers": (1, 2), "steps": 12},
     "map-to-scene": {"width": 8, "multipliers": (1, 2), "guide": 8, "steps": 12},
 }
@@ -186,7 +186,7 @@ def test_what_matters_stays_longest() -> None:
 def test_more_bits_are_worth_more() -> None:
     code, maps = MapCode.load(), of_scenes(500, 6, 32, "birds-eye").labels
     assert maps is not None
-    for labels in maps:
+    for labels in maps[:3]:
         found = [fit(code, labels, bits) for bits in (64, 128, 256, 1200)]
         values = [worth(each.labels, labels) for each in found if each is not None]
         assert len(values) == 4 and values[-1] == 1.0 and np.all(np.diff(values) > -0.05)
@@ -195,7 +195,7 @@ def test_more_bits_are_worth_more() -> None:
 @pytest.mark.parametrize("name", ["map", "soft-map", "gesco:steps=2", "hybrid:steps=2", "jscc"])
 def test_receivers_never_see_the_truth(name: str, small: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pictures with other true maps: the same bytes and symbols, so the same understanding."""
-    options: dict = {"scene": 9, "images": 3, "bits": 256, "decoder": name, "weights": small}
+    options: dict = {"scene": 9, "images": 2, "bits": 256, "decoder": name, "weights": small}
     first = agentsc.perceive(**options)
 
     def changed(*arguments: object) -> object:
@@ -207,8 +207,9 @@ def test_receivers_never_see_the_truth(name: str, small: dict[str, Path], monkey
     second = agentsc.perceive(**options)
     assert np.array_equal(first.labels, second.labels) and not np.array_equal(first.truth, second.truth)
     assert first.metrics["miou"]["mean"] != second.metrics["miou"]["mean"]
-    truth = agentsc.perceive(**{**options, "decoder": "map:labels=true", "bits": 30_000})
-    assert truth.metrics["miou"]["mean"] == 1.0, "an oracle does"
+    if name == "map":
+        truth = agentsc.perceive(**{**options, "decoder": "map:labels=true", "bits": 30_000})
+        assert truth.metrics["miou"]["mean"] == 1.0, "an oracle does"
 
 
 @pytest.mark.parametrize(
