@@ -149,7 +149,7 @@ SMALL = {
     "jscc": {"fine": 8, "coarse": 16, "blocks": 1},
     "scene-prior": {"width": 8, "multipliers": (1, 2)},
     "segmenter": {"width": 8},
-    "map-coder": {"reach": 2, "width": 16, "hidden": 8},
+    "map-coder": {"reach": 2, "width": 16, "hidden": 8, "learning_rate": 3e-2},
     "soft-map": {"planes": 2, "fine": 8, "coarse": 16, "blocks": 1},
     "map-prior": {"width": 8, "multipliers": (1, 2)},
     "map-to-scene": {"width": 8, "multipliers": (1, 2), "guide": 8},
@@ -158,7 +158,8 @@ SMALL = {
 
 @pytest.mark.parametrize("name", list(SCENES))
 def test_training_learns_and_writes_a_card(name: str, tmp_path: Path) -> None:
-    preset = SCENES.create(name, **SMALL[name], steps=60, batch=16, held_out=16, learning_rate=5e-3)
+    options = {"learning_rate": 5e-3, **SMALL[name]}
+    preset = SCENES.create(name, **options, steps=60, batch=16, held_out=16)
     seen: list[float] = []
     card = train(name, preset=preset, out=tmp_path / "net.safetensors", progress=lambda *a: seen.append(a[3]["loss"]))
     network, spec, kept = files.load(name, tmp_path / "net.safetensors")
