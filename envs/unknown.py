@@ -1,12 +1,13 @@
 """A map that nobody is told: what stands where, and what agents see of it.
 
 The arena is cut into square cells, each free or filled by an obstacle. Agents know the bounds of the arena, the roster
-and their goals. An agent sees the cells within its sight radius that no obstacle hides, once a tick; where sensing errs,
-each look at a cell is wrong by chance, anew every time.
+and their goals. An agent sees the cells within its sight radius that no obstacle hides, once a tick; where sensing
+errs, each look at a cell is wrong by chance, anew every time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +17,78 @@ from numpy.typing import NDArray
 from envs import keyed
 from envs.errors import ConfigError
 from envs.geometry import Obstacles, merge_cells
+from envs.maps import Blocked, maze, rooms
 
 Float = NDArray[np.float32]
 Flags = NDArray[np.bool_]
+
+
+SIDE = 23
+"""Cells of the arena's side; a cell is a metre."""
+
+
+def _rooms(seed: int) -> Blocked:
+    """Four by four rooms."""
+    return rooms(4, 4, 5, 2, 0.35, seed)
+
+
+def _bars(seed: int) -> Blocked:
+    """Long walls across, each with one or two gaps."""
+    u = keyed.uniform(seed, keyed.stream_id("maps.bars"), np.arange(64))
+    blocked = np.zeros((SIDE, SIDE), bool)
+    walls = 3 + int(3 * u[0])
+    for wall in range(walls):
+        at = int((wall + 1) * SIDE / (walls + 1) + 2 * u[1 + wall] - 1)
+        blocked[at] = True
+        for gap in range(1 + int(2 * u[10 + wall])):
+            start = int((SIDE - 2) * u[20 + 2 * wall + gap])
+            blocked[at, start : start + 2] = False
+    return blocked.T.copy() if u[63] < 0.5 else blocked
+
+
+def _blocks(seed: int) -> Blocked:
+    """Rectangles of many sizes, anywhere."""
+    u = keyed.uniform(seed, keyed.stream_id("maps.blocks"), np.arange(4 * 26 + 1)).reshape(-1)
+    blocked = np.zeros((SIDE, SIDE), bool)
+    for x, y, wide, high in u[1:].reshape(-1, 4)[: 12 + int(14 * u[0])]:
+        column, row = int(SIDE * x), int(SIDE * y)
+        blocked[row : row + 1 + int(4 * high**2), column : column + 1 + int(4 * wide**2)] = True
+    return blocked
+
+
+def _maze(seed: int) -> Blocked:
+    """Corridors three cells wide between one-cell walls, with few loops."""
+    return maze(6, 6, 3, 0.2, seed)
+
+
+FAMILIES: dict[str, Callable[[int], Blocked]] = {"rooms": _rooms, "bars": _bars, "blocks": _blocks, "maze": _maze}
+TRAINED = ("rooms", "bars", "blocks")
+"""Families that the map prior learns from; the others it never sees."""
+HELD_OUT = ("maze",)
+
+
+def draw(family: str, seed: int) -> Blocked:
+    """The map of a family with that seed, bool [SIDE, SIDE].
+
+    Raises:
+        ConfigError: an unknown family.
+    """
+    if family not in FAMILIES:
+        raise ConfigError(f"family must be one of {', '.join(FAMILIES)}, got {family!r} (kind of map)")
+    return FAMILIES[family](seed)
+
+
+def sight(occupied: Flags, position: Float, reach: float) -> Flags:
+    """bool [lane, agent, row, column]: cells seen from positions [lane, agent, 2] within ``reach``, all in cells.
+
+    Args:
+        occupied: bool [lane, row, column].
+    """
+    from envs._sight_kernels import sight as kernel
+
+    found = np.empty((*position.shape[:2], *occupied.shape[1:]), bool)
+    kernel(np.ascontiguousarray(occupied), np.ascontiguousarray(position, np.float32), np.float32(reach), found)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +151,7 @@ class Unknown:
 
     def seen(self, position: Float) -> Flags:
         """bool [lane, agent, row, column]: what is seen from positions [lane, agent, 2], metres."""
-        from envs._sight_kernels import sight
-
-        found = np.empty((*position.shape[:2], *self.shape), bool)
-        spots = np.ascontiguousarray(position / np.float32(self.cell), np.float32)
-        sight(np.ascontiguousarray(self.occupied), spots, np.float32(self.sight_m / self.cell), found)
-        return found
+        return sight(self.occupied, position / np.float32(self.cell), self.sight_m / self.cell)
 
     def look(self, position: Float, episodes: NDArray[np.int64], seed: int, tick: int) -> tuple[Flags, Flags]:
         """One look around at a tick: which cells are seen, and which of these look filled.

@@ -61,8 +61,8 @@ class World:
         notes: provenance, one line.
         queue: goals that follow each other; ``goals`` are then the first ones. sites: places to cover.
         shape: a formation to keep. events: what happens on the way. resources: places of limited capacity.
-            unknown: obstacles that no agent knows at the start; ``obstacles`` are then those that all know. None for none
-        of it.
+        unknown: obstacles that no agent knows at the start; ``obstacles`` are then those that all know. None for
+            none of it.
 
     Raises:
         ValueError: starts and goals of other shapes. ConfigError: tasks or events that do not fit the world.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,66 +11,12 @@ from pydantic import Field
 
 from envs.errors import ConfigError
 from envs.geometry import Obstacles
-from envs.keyed import hash_words, stream_id, uniform
-from envs.maps import Blocked, cell_centre, maze, rooms
+from envs.keyed import hash_words, stream_id
+from envs.maps import cell_centre
 from envs.scenarios import SCENARIOS, Scenario
 from envs.scenarios._grid import GridMap
-from envs.unknown import Unknown
+from envs.unknown import SIDE, Unknown, draw
 from envs.world import World
-
-SIDE = 23
-"""Cells of the arena's side; a cell is a metre."""
-
-
-def _rooms(seed: int) -> Blocked:
-    """Four by four rooms."""
-    return rooms(4, 4, 5, 2, 0.35, seed)
-
-
-def _bars(seed: int) -> Blocked:
-    """Long walls across, each with one or two gaps."""
-    u = uniform(seed, stream_id("maps.bars"), np.arange(64))
-    blocked = np.zeros((SIDE, SIDE), bool)
-    walls = 3 + int(3 * u[0])
-    for wall in range(walls):
-        at = int((wall + 1) * SIDE / (walls + 1) + 2 * u[1 + wall] - 1)
-        blocked[at] = True
-        for gap in range(1 + int(2 * u[10 + wall])):
-            start = int((SIDE - 2) * u[20 + 2 * wall + gap])
-            blocked[at, start : start + 2] = False
-    return blocked.T.copy() if u[63] < 0.5 else blocked
-
-
-def _blocks(seed: int) -> Blocked:
-    """Rectangles of many sizes, anywhere."""
-    u = uniform(seed, stream_id("maps.blocks"), np.arange(4 * 26 + 1)).reshape(-1)
-    blocked = np.zeros((SIDE, SIDE), bool)
-    for x, y, wide, high in u[1:].reshape(-1, 4)[: 12 + int(14 * u[0])]:
-        column, row = int(SIDE * x), int(SIDE * y)
-        blocked[row : row + 1 + int(4 * high**2), column : column + 1 + int(4 * wide**2)] = True
-    return blocked
-
-
-def _maze(seed: int) -> Blocked:
-    """Corridors three cells wide between one-cell walls, with few loops."""
-    return maze(6, 6, 3, 0.2, seed)
-
-
-FAMILIES: dict[str, Callable[[int], Blocked]] = {"rooms": _rooms, "bars": _bars, "blocks": _blocks, "maze": _maze}
-TRAINED = ("rooms", "bars", "blocks")
-"""Families that the map prior learns from; the others it never sees."""
-HELD_OUT = ("maze",)
-
-
-def draw(family: str, seed: int) -> Blocked:
-    """The map of a family with that seed, bool [SIDE, SIDE].
-
-    Raises:
-        ConfigError: an unknown family.
-    """
-    if family not in FAMILIES:
-        raise ConfigError(f"family must be one of {', '.join(FAMILIES)}, got {family!r} (kind of map)")
-    return FAMILIES[family](seed)
 
 
 @SCENARIOS.register("unknown-map")
@@ -138,7 +84,7 @@ class UnknownMap(Scenario):
             )
         number = np.arange(len(room))
         start, goal = (
-            room[np.argsort(hash_words(seed, stream_id(f"scenario.unknown-map.{what}"), episode, number), kind="stable")]
+            room[np.argsort(hash_words(seed, stream_id(f"{self.name}.{what}"), episode, number), kind="stable")]
             for what in ("start", "goal")
         )
         start = start[: self.agents]

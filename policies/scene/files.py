@@ -14,13 +14,19 @@ from torch import nn
 from envs.errors import ConfigError
 from policies.models import device_of
 from policies.networks.jscc import DeepJSCC
+from policies.networks.map_net import MapNet
 from policies.networks.scene_net import SceneNet
 from policies.networks.unet import UNet
 
 FORMAT = "agentsc-scene/1"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Where shipped networks are."""
-NETWORKS: dict[str, type[nn.Module]] = {"jscc": DeepJSCC, "scene-prior": UNet, "segmenter": SceneNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "jscc": DeepJSCC,
+    "scene-prior": UNet,
+    "segmenter": SceneNet,
+    "map-prior": MapNet,
+}
 """Kind of a file → its network."""
 
 
