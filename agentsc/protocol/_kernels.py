@@ -87,11 +87,12 @@ def _sweep(price: Any, pause: Any, moves: Any, charges: Any, value: Any) -> None
     array("float32", 2), array("float32", 3), array("int64", 2), array("float32", 1),
     array("int64", 1), array("int64", 2), array("float32", 4), array("float32", 3),
     array("float32", 1), types.float32, types.float32, types.float32, types.float32,
+    types.boolean,
     result("float32", 4), result("float32", 4), result("float32", 3), result("float32", 3), result("float32", 1),
 )  # fmt: skip
 def foresee(
     fields: Any, costs: Any, moves: Any, move_s: Any, goal: Any, corner: Any, peers: Any, penalty: Any,
-    origin: Any, cell: Any, distance: Any, step_s: Any, speed: Any,
+    origin: Any, cell: Any, distance: Any, step_s: Any, speed: Any, corners: Any,
     value: Any, tolls: Any, to_go: Any, way: Any, toll: Any,
 ) -> None:  # fmt: skip
     """Fill in `agentsc.protocol.space_time.Foresight` for every agent.
@@ -100,6 +101,7 @@ def foresee(
         fields: [goal, node], metres. costs: [move, row, column], finite where a move is allowed.
         moves: [move, 2]. move_s: [move], seconds. goal: [n]. corner: [n, 2], window's first row and column.
         peers: [n, peer, 2·steps + 1, 2]. penalty: [n, peer, step + 1].
+        corners: whether moves may not cut corners of what is blocked on the goals' own maps either.
         value, tolls: [n, step + 1, side, side]. to_go: [n, side, side]. way: [n, step + 1, 2]. toll: [n].
     """
     steps, side = value.shape[1] - 1, value.shape[2]
@@ -125,6 +127,11 @@ def foresee(
                         # Moves are those of the first map: on another one, whence nobody gets home is blocked.
                         onto = (row + moves[m, 0]) * columns + column + moves[m, 1]
                         allowed = np.isfinite(fields[goal[n], onto])
+                        if corners and allowed and moves[m, 0] != 0 and moves[m, 1] != 0:
+                            beside = fields[goal[n], (row + moves[m, 0]) * columns + column]
+                            allowed = np.isfinite(beside)
+                            beside = fields[goal[n], row * columns + column + moves[m, 1]]
+                            allowed = allowed and np.isfinite(beside)
                     price[m, node] = move_s[m] if allowed else _FAR
         _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], side, busy, charges)
         _sweep(price, pause, moves, charges, value[n])

@@ -50,6 +50,7 @@ class Terrain(Guide):
         self, grid: NavigationGrid, obstacles: Obstacles, clearance: float, reach: float, goals: Floats
     ) -> None:
         super().__init__(grid, obstacles, clearance, reach)
+        self.many_maps = True
         rows, shape = len(goals), grid.shape
         self.cells = np.full((rows, *shape), -1, np.int8)
         self.chance = np.zeros((rows, *shape), np.float32)
