@@ -200,15 +200,17 @@ def foreseen(
 
 @kernel(
     array("float32", 3), array("float32", 2), array("int64", 1), array("float32", 2),
-    types.int64, types.int64, array("float32", 1), types.float32, result("float32", 2),
+    types.int64, types.int64, array("float32", 1), types.float32, types.boolean, result("float32", 2),
 )  # fmt: skip
 def geodesic(
-    points: Any, goal: Any, goal_row: Any, fields: Any, rows: Any, columns: Any, origin: Any, cell: Any, metres: Any
+    points: Any, goal: Any, goal_row: Any, fields: Any, rows: Any, columns: Any, origin: Any, cell: Any, corners: Any,
+    metres: Any,
 ) -> None:
     """``metres`` [n, k] from points [n, k, 2] to goals [n, 2] over the static map, by the best of four nodes around.
 
     Args:
         goal_row: [n], into ``fields`` [goal, node], metres. rows, columns: of the grid of nodes.
+        corners: whether a node may not be gone to across the corner of one that is blocked on the goal's own map.
     """
     for n in range(points.shape[0]):
         for k in range(points.shape[1]):
@@ -224,7 +226,13 @@ def geodesic(
                 for c in range(low_c, low_c + 2):
                     dx, dy = np.float32(c) - x, np.float32(r) - y
                     way = _FAR
-                    if 0 <= r < rows and 0 <= c < columns:
+                    inside = 0 <= r < rows and 0 <= c < columns
+                    if corners and inside:
+                        own_r = min(max(int(np.floor(y + _HALF)), 0), rows - 1)
+                        own_c = min(max(int(np.floor(x + _HALF)), 0), columns - 1)
+                        inside = np.isfinite(fields[goal_row[n], own_r * columns + c])
+                        inside = inside and np.isfinite(fields[goal_row[n], r * columns + own_c])
+                    if inside:
                         way = fields[goal_row[n], r * columns + c] + np.sqrt(dx * dx + dy * dy) * cell
                     best = min(best, way)
             metres[n, k] = best

@@ -196,7 +196,7 @@ class ChoosingBlock(SituatedBlock):
         metres = np.empty(points.shape[:2], np.float32)
         _kernels.geodesic(
             np.ascontiguousarray(points, np.float32), self.goal[mine], self.goal_row[mine], self.guide.fields,
-            *grid.shape, grid.origin, grid.cell, metres,
+            *grid.shape, grid.origin, grid.cell, self.guide.many_maps, metres,
         )  # fmt: skip
         return np.asarray(metres / self.speed, np.float32)
 
