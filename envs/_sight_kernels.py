@@ -12,7 +12,7 @@ from envs.compiled import array, helper, kernel, result
 _SHIFT = np.float32(0.45)
 
 
-@helper  # type: ignore[untyped-decorator]
+@helper
 def _open(occupied: Any, lane: Any, x0: Any, y0: Any, x1: Any, y1: Any, row: Any, column: Any) -> bool:
     """Whether the straight line from (x0, y0) to (x1, y1), in cells, meets no blocked cell but its last."""
     r, c = int(np.floor(y0)), int(np.floor(x0))

@@ -80,7 +80,7 @@ class Model(ABC, Generic[Request, Reply]):
     device: torch.device = torch.device("cpu")
     smallest: int = 16
     urgency: int = 0
-    """Of what waits together, models of greater urgency are served first: vehicles wait for plans, people for pictures."""
+    """Of what waits together, more urgent models are served first: vehicles wait for plans, people for pictures."""
 
     @abstractmethod
     def check(self, request: Request) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from envs.compiled import array, helper, kernel, result
+from envs.compiled import helper, kernel, result
 
 _TOP = np.int64(0xFFFFFFFF)
 _HALF, _QUARTER = np.int64(0x80000000), np.int64(0x40000000)
@@ -28,7 +28,7 @@ TOLD, FILLED, LEVEL, BLOCK = 0, 8, 17, 17 + 9 * 7
 CONTEXTS = BLOCK + 2
 
 
-@helper  # type: ignore[untyped-decorator]
+@helper
 def _emit(state: Any, bits: Any, bit: Any) -> None:
     if state[AT] < bits.shape[0]:
         bits[state[AT]] = bit
@@ -40,14 +40,14 @@ def _emit(state: Any, bits: Any, bit: Any) -> None:
         state[PENDING] -= 1
 
 
-@helper  # type: ignore[untyped-decorator]
+@helper
 def _read(state: Any, bits: Any) -> Any:
     bit = np.int64(bits[state[AT]]) if state[AT] < state[END] else np.int64(0)
     state[AT] += 1
     return bit
 
 
-@helper  # type: ignore[untyped-decorator]
+@helper
 def _code(state: Any, bits: Any, table: Any, context: Any, bit: Any, writing: Any) -> Any:
     """Write ``bit``, or read one, in a context; the one that it was."""
     chance = table[context]
@@ -111,7 +111,7 @@ def code(
         if not told[number]:
             continue
         top, left = number // across * block, number % across * block
-        last = 7
+        last = np.int64(7)
         for r in range(top, min(top + block, rows)):
             for c in range(left, min(left + block, columns)):
                 west = cells[r, c - 1] if c > left else np.int8(-1)
@@ -126,7 +126,7 @@ def code(
                     continue
                 cells[r, c] = -1
                 if levels:
-                    node = 1
+                    node = np.int64(1)
                     for place in range(2, -1, -1):
                         asked = (np.int64(level[r, c]) >> place) & 1
                         asked = _code(state, bits, table, LEVEL + (last % 9) * 7 + node - 1, asked, writing)

@@ -3,11 +3,12 @@
 The map has a channel of its own, with the run's link: radios 0 to A − 1 are the agents', radio A is the hub's, in the
 middle of the arena. Everything that one end knows of another's map has crossed it as bytes (`agentsc.mapping.tokens`).
 
-**Up**: an agent uploads cells that it has made up its mind about, unless the hub has told it the same. What was uploaded
-and did not come back in time goes out again, after ever longer pauses. **Hub**: the newest reports of all agents are
-added up in log-odds. **Down**: blocks of which something has changed are told to all at once, and again after pauses; at
-once, if an agent reports what the hub has told before, which it must have missed. With a prior, the hub also fills in
-what nobody has seen, and tells the chances in eight levels; a block is told again when one of them has moved by two.
+**Up**: an agent uploads cells that it has made up its mind about, unless the hub has told it the same. What was
+uploaded and did not come back in time goes out again, after ever longer pauses. **Hub**: the newest reports of all
+agents are added up in log-odds. **Down**: blocks of which something has changed are told to all together, and again
+after pauses; without a pause, if an agent reports what the hub has told before, which it must have missed. With a prior,
+the hub also fills in what nobody has seen, and tells the chances in eight levels; a block is told again when one of
+them has moved by two.
 
 What is told is never older than what was told before: an agent takes of each block what the newest packet says of it.
 """

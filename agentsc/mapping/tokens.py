@@ -129,7 +129,8 @@ def _encode_tokens(part: Part) -> Bytes:
     state[HIGH] = 0xFFFFFFFF
     bits = np.zeros(16 * part.cells.size + 64, np.uint8)
     level = np.zeros(part.cells.shape, np.int8) if part.level is None else part.level.copy()
-    code(state, bits, _start().copy(), BLOCK, part.level is not None, True, part.blocks.copy(), part.cells.copy(), level)
+    blocks, cells = part.blocks.copy(), part.cells.copy()
+    code(state, bits, _start().copy(), BLOCK, part.level is not None, True, blocks, cells, level)
     return bits[: int(state[AT])]
 
 

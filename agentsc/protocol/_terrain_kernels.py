@@ -13,7 +13,9 @@ _INF = np.float32(np.inf)
 _ROOT = np.float32(np.sqrt(2.0))
 
 
-@kernel(array("int8", 3), array("float32", 3), array("int64", 1), array("int64", 2), types.float32, result("float32", 2))
+@kernel(
+    array("int8", 3), array("float32", 3), array("int64", 1), array("int64", 2), types.float32, result("float32", 2)
+)  # fmt: skip
 def fields(cells: Any, toll: Any, row: Any, goal: Any, cell: Any, made: Any) -> None:
     """``made`` [n, node], cost to go to goals [n, 2] (row, column) on maps [row, R, C] of rows [n], metres.
 
@@ -89,7 +91,7 @@ def onward(cells: Any, toll: Any, row: Any, field: Any, goal: Any, cell: Any, ma
                     made[n, node] = to_r * wide + to_c
 
 
-@helper  # type: ignore[untyped-decorator]
+@helper
 def _gap(cells: Any, k: Any, x: Any, y: Any, low_x: Any, low_y: Any, cell: Any, reach: Any, least: Any) -> Any:
     """Distance from (x, y) to the nearest cell of map k whose state is at least ``least`` or below 0, up to reach."""
     high, wide = cells.shape[1], cells.shape[2]
@@ -163,7 +165,7 @@ def clear(
 def visible(
     cells: Any, row: Any, origin: Any, points: Any, low_x: Any, low_y: Any, cell: Any, need: Any, made: Any
 ) -> None:
-    """``made`` [n]: the last of points [n, k, 2] to which, and to all before, a straight line from origin [n, 2] is free.
+    """``made`` [n]: the last of points [n, k, 2] to which, and to all before, the line from origin [n, 2] is free.
 
     Free is what a disc of radius ``need`` needs; 0 where only the first is.
     """

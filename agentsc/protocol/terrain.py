@@ -1,8 +1,8 @@
 """A map that every row knows in its own way: where it may plan to be, and how it would go on from there.
 
-Two maps, for two questions. *May a plan go there?* Only where its disc touches nothing but cells that the row knows to be
-free. *Which way is best?* Over all cells that are not known to be filled: unknown ones cost more, the likelier they are
-filled; so routes lead into the unknown, and stop at the last place that is known to be free.
+Two maps, for two questions. *May a plan go there?* Only where its disc touches nothing but cells that the row knows to
+be free. *Which way is best?* Over all cells that are not known to be filled: unknown ones cost more, the likelier they
+are filled; so routes lead into the unknown, and stop at the last place that is known to be free.
 
 Driving over unknown cells as if they were free until something is seen is the free-space assumption of S. Koenig and
 M. Likhachev, "D* Lite", AAAI 2002.
@@ -42,8 +42,8 @@ class Terrain(Guide):
     Tables of own goals come first, one a row; those of peers' goals on a row's map are made when they are asked for.
 
     Args:
-        grid: planning nodes, one a cell, with nothing in their way. obstacles: that all rows know. clearance, reach: see
-            `Guide`. goals: float32 [row, 2], metres.
+        grid: planning nodes, one a cell, with nothing in their way. obstacles: that all rows know.
+        clearance, reach: see `Guide`. goals: float32 [row, 2], metres.
     """
 
     def __init__(
@@ -119,7 +119,8 @@ class Terrain(Guide):
             self._row_of[slots] = [row for row, _ in fresh]
             self._goal_cell[slots] = self._cell_of(some)
             self._set_tables(np.array(slots, np.int64), some)
-        return np.array([row if mine else self._kept[k] for k, row, mine in zip(keys, maps, own, strict=True)], np.int64)
+        found = [row if mine else self._kept[k] for k, row, mine in zip(keys, maps, own, strict=True)]
+        return np.array(found, np.int64)
 
     def nodes(self, positions: Floats, goal: Ints | None = None) -> Ints:
         """Flat index of the cell that each position [n, 2] is in."""

@@ -1,8 +1,8 @@
 """64 agents that plan and a feed of 10 frames a second, on one diffusion core: what each costs the other.
 
-    python experiments/benchmarks/feed_speed.py [--agents 64] [--rounds 12] [--decoder jscc] [--where local|ray|both] [--json]
+    python experiments/benchmarks/feed_speed.py [--agents 64] [--rounds 12] [--decoder jscc] [--where both] [--json]
 
-Every agent decides in every measured round (``replan_ticks`` = 1), which is the worst case. A tick of the warehouse lasts
+Every agent decides in every measured round (``replan_ticks`` = 1), which is the worst case. A tick of the warehouse is
 0.25 s, so 2.5 frames fall into it; *every* frame is sent whole through the semantic channel (``refresh_s`` of a
 frame), which is the worst case of a feed: 16 tiles coded and decoded by the core, and tokens beside them.
 
@@ -10,7 +10,7 @@ In the same run, tick by tick and in turns: planning alone, the feed alone, and 
 process, one after the other. On Ray, one core actor serves the hosts' planners and, at the same time, a feed that
 runs in a thread of the driver; planning is timed until its round is over, then the feed until its frames are.
 The ratio is planning beside the feed over planning alone plus the feed alone; status 1 when it exceeds 1.3.
-Wall time, medians over rounds; `busy` is the ratio for planning and feed together (a core's work, whoever waits for it).
+Wall time, medians over rounds; `busy` is the ratio for planning and feed together (all work, whoever waits for it).
 """
 
 from __future__ import annotations

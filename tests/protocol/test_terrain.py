@@ -106,7 +106,8 @@ def test_routes_end_where_knowledge_does_and_go_on_when_there_is_more() -> None:
     assert 11.0 < float(route.remaining[0]) < 13.0  # the whole way, the unknown part a little dearer
     before = made.key[0]
     cells[0] = 0
-    made.learn(np.array([0]), MapView(cells[None], np.zeros((1, *cells.shape), np.float32)), np.array([0]), np.array([0]))
+    view = MapView(cells[None], np.zeros((1, *cells.shape), np.float32))
+    made.learn(np.array([0]), view, np.array([0]), np.array([0]))
     assert made.routes(start, np.zeros(1, np.int64)).vertices[0, -1].tolist() == goal[0].tolist()
     assert made.key[0] != before and float(made.cost_to_go(start, np.zeros(1, np.int64))[0]) == pytest.approx(11.0)
 
@@ -136,12 +137,14 @@ def test_tables_of_peers_goals_follow_the_rows_map() -> None:
     assert (made.goal_index(peer, np.array([0, 1])) == slots).all()  # kept
     assert made.goal_index(goals.astype(np.float32), np.array([0, 1])).tolist() == [0, 1]
     cells[1] = 0
-    made.learn(np.array([1]), MapView(cells[None], np.zeros((1, *cells.shape), np.float32)), np.array([0]), np.array([1]))
+    view = MapView(cells[None], np.zeros((1, *cells.shape), np.float32))
+    made.learn(np.array([1]), view, np.array([0]), np.array([1]))
     assert made.cost_to_go(here, made.goal_index(peer, np.array([0, 1])))[1] == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize(
-    ("sharing", "link"), [("none", "erasure:p=0.5"), ("tokens", "erasure:p=0.5+delay:ms=300"), ("prior", "erasure:p=0.2")]
+    ("sharing", "link"),
+    [("none", "erasure:p=0.5"), ("tokens", "erasure:p=0.5+delay:ms=300"), ("prior", "erasure:p=0.2")],
 )
 def test_nobody_ever_commits_to_what_it_does_not_know_to_be_free(sharing: str, link: str) -> None:
     world = SCENARIOS.create("unknown-map", agents=4, family="maze").build(11, [0, 1])
@@ -157,7 +160,7 @@ def test_nobody_ever_commits_to_what_it_does_not_know_to_be_free(sharing: str, l
     medium = Medium(link, 11, world.episodes, world.agents, world.dt / 2)
     every = np.arange(len(block.rows))  # type: ignore[attr-defined]
     moved, looked = np.zeros(len(every)), 0
-    for tick in range(70):
+    for tick in range(44):
         shared.look(arena.position, tick)
         for number in range(2):
             clock = 2 * tick + number
@@ -175,7 +178,7 @@ def test_nobody_ever_commits_to_what_it_does_not_know_to_be_free(sharing: str, l
         step = arena.step(fleet.act(arena.position, arena.velocity, nearest(arena.position), tick))
         assert not step.crashed.any() and not step.hit.any()
         moved += np.linalg.norm(arena.position - before, axis=-1).ravel()
-    assert moved.mean() > 3.0 and looked > 1000  # it is not safe by standing still
+    assert moved.mean() > 2.0 and looked > 600  # it is not safe by standing still
 
 
 def test_sharing_lets_agents_know_more_and_costs_bits(tmp_path: object) -> None:

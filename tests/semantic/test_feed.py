@@ -190,7 +190,7 @@ def test_a_film_and_its_figures(weights: dict[str, Path], tmp_path: Path) -> Non
     assert 0.1 < figures["lost_share"] < 0.5 and figures["refused"] == 0
     # Tokens cost a fraction of pictures, and what does not move costs next to nothing.
     assert figures["saving"] > 5 and figures["feed_bits_per_s"] < 0.2 * figures["every_frame_bits_per_s"]
-    assert set(p.name for p in (tmp_path / "feed").iterdir()) == {
+    assert {p.name for p in (tmp_path / "feed").iterdir()} == {
         "result.json", "frames.parquet", "feed.gif", "still.png"
     }  # fmt: skip
     kept = json.loads((tmp_path / "feed" / "result.json").read_text())
@@ -205,7 +205,8 @@ def test_a_film_and_its_figures(weights: dict[str, Path], tmp_path: Path) -> Non
 def test_the_screen_shows_only_what_reached_it(weights: dict[str, Path]) -> None:
     options: dict[str, Any] = {"weights": weights, "pixels": 32, "seconds": 3.0, "against": 0}
     nothing = agentsc.feed(recording(), link="erasure:p=1.0", **options)
-    assert nothing.metrics["position_error_m"]["mean"] is None and nothing.metrics["every_frame_psnr_db"]["mean"] is None
+    assert nothing.metrics["position_error_m"]["mean"] is None
+    assert nothing.metrics["every_frame_psnr_db"]["mean"] is None
     # With no packet there is the background alone: the same picture from its arrival on.
     assert np.array_equal(nothing.shown[2], nothing.shown[-1])
     clear = agentsc.feed(recording(), link="perfect", **options)

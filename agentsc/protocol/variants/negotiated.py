@@ -50,8 +50,8 @@ class Negotiated(PlanningVariant):
     )
     map_sharing: Sharing = Field(
         "tokens",
-        description="how agents share a map that nobody was told: none, tokens, prior (tokens, and the hub fills in what "
-        "nobody has seen), occupancy or picture (uncompressed); oracle: all know it from the start",
+        description="how agents share a map that nobody was told: none, tokens, prior (tokens, and the hub fills in "
+        "what nobody has seen), occupancy or picture (uncompressed); oracle: all know it from the start",
     )
 
     @property

@@ -41,7 +41,7 @@ class Writer:
             ValueError: one does not fit.
         """
         numbers = np.atleast_1d(np.asarray(values, np.int64)).ravel()
-        if len(numbers) and not (0 <= numbers.min() and numbers.max() < 1 << width):
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < 1 << width):
             raise ValueError(f"numbers must fit {width} bits, got {numbers.min()} to {numbers.max()}")
         shifts = np.arange(width - 1, -1, -1)
         self._parts.append(((numbers[:, None] >> shifts) & 1).astype(np.uint8).ravel())

@@ -252,7 +252,10 @@ def feed(
     if not len(source):
         raise ConfigError("recording has no ticks, so there is nothing to send: run for at least one tick")
     if source.scene.agents > 256 or len(source.scene.late) > 255:
-        raise ConfigError(f"recording must have at most 256 agents and 255 late boxes, got {source.scene.agents} agents")
+        raise ConfigError(
+            f"recording must have at most 256 agents and 255 late boxes, got {source.scene.agents} and "
+            f"{len(source.scene.late)} (tokens number them in 8 bits)"
+        )
     for name, value in (("fps", fps), ("symbol_rate", symbol_rate), ("refresh_s", refresh_s), ("seconds", seconds)):
         if value is not None and not 0.0 < value < math.inf:
             raise ConfigError(f"{name} must be a positive number, got {value!r}")

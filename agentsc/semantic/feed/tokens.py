@@ -239,8 +239,9 @@ def decode(data: Bytes, bits: int, agents: int, reference: Objects | None, latti
     if reader.left or any(who >= agents for who, _ in goals) or any(box[0] > 2 for _, box in boxes):
         raise Damaged("a packet must speak of agents and boxes that there are, and end there")
     news = News(
-        np.array([who for who, _ in goals], np.int64), np.array([at for _, at in goals], np.int64).reshape(-1, 2), there,
-        np.array([which for which, _ in boxes], np.int64), np.array([box for _, box in boxes], np.int64).reshape(-1, 5),
+        np.array([who for who, _ in goals], np.int64), np.array([at for _, at in goals], np.int64).reshape(-1, 2),
+        there, np.array([which for which, _ in boxes], np.int64),
+        np.array([box for _, box in boxes], np.int64).reshape(-1, 5),
     )  # fmt: skip
     return Said(number, Objects(at, heading, speed), news)
 

@@ -75,8 +75,8 @@ class Filling(Task):
 
     def describe(self, held_out: dict[str, Any]) -> list[str]:
         lines = [
-            f"Unseen cells of {held_out['maps']} maps each; seeds are new in both. Log-loss in bits a cell, beside that of"
-            " the trained families' share of filled cells; calibration error: mean distance between the chance said"
+            f"Unseen cells of {held_out['maps']} maps each; seeds are new in both. Log-loss in bits a cell, beside that"
+            " of the trained families' share of filled cells; calibration error: mean distance between the chance said"
             f" and the share that was filled, over {BINS} bins of equal width, weighted by cells.",
             "",
             "| maps | log-loss | without looking | calibration error |",
