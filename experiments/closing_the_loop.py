@@ -1,6 +1,6 @@
 """What does sharing a map buy a fleet that does not know it? Success and time against bits, under loss.
 
-    python experiments/closing_the_loop.py [--episodes 20] [--out experiments/results/closing-the-loop]
+    python experiments/closing_the_loop.py [--episodes 20] [--workers 1] [--out experiments/results/closing-the-loop]
 
 Scenario `unknown-map`, 6 agents, maps of the family `maze`, which the map prior was never trained on; protocol
 `negotiated`; seed 2027, the same episodes in all cells; packets of plans and of the map are both erased with the same
@@ -21,6 +21,8 @@ import argparse
 import csv
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,8 @@ NAME = "closing-the-loop"
 SEED, AGENTS, TICKS, FAMILY = 2027, 6, 480, "maze"
 WAYS = ("none", "tokens", "prior", "occupancy", "picture", "oracle")
 LOSSES = (0.0, 0.2, 0.5)
+ORDER = ("none", "tokens", "prior", "picture", "oracle", "occupancy")
+"""In which cells are computed: what is compared most comes first."""
 QUICK = {"samples": 6, "belief_samples": 2, "neighbours": 3}
 
 
@@ -184,19 +188,21 @@ def main() -> None:
     """Run what is missing, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1, help="processes; rows do not depend on it, but for seconds")
     parser.add_argument("--out", type=Path, default=HERE / "results" / NAME, help="folder for the results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / "rows.csv"
     rows = read(kept)
-    for loss in LOSSES:
-        for way in WAYS:
-            there = [row for row in rows if (row.sharing, row.loss) == (way, loss)]
-            if len(there) == options.episodes:
-                continue
-            rows = [row for row in rows if row not in there] + measured(way, loss, options.episodes)
+    done = {key for key, group in cells(rows).items() if len(group) == options.episodes}
+    missing = [(way, loss) for way in ORDER for loss in LOSSES if (way, loss) not in done]
+    rows = [row for row in rows if (row.sharing, row.loss) in done]
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        waiting = [pool.submit(measured, way, loss, options.episodes) for way, loss in missing]
+        for each in as_completed(waiting):
+            rows += each.result()
             write(kept, rows)
-            print(loss, way, f"{rows[-1].cpu_s:.2f} s an episode", flush=True)
+            print(rows[-1].loss, rows[-1].sharing, f"{rows[-1].cpu_s:.2f} s an episode", flush=True)
     page = summary(rows)
     (options.out / "summary.md").write_text(page, encoding="utf-8")
     draw(rows, options.out / "figure.png")

@@ -6,7 +6,7 @@ middle of the arena. Everything that one end knows of another's map has crossed 
 **Up**: an agent uploads cells that it has made up its mind about, unless the hub has told it the same. What was
 uploaded and did not come back in time goes out again, after ever longer pauses. **Hub**: the newest reports of all
 agents are added up in log-odds. **Down**: blocks of which something has changed are told to all together, and again
-after pauses; without a pause, if an agent reports what the hub has told before, which it must have missed. With a prior,
+after pauses; at once, if an agent reports what the hub has told before, which it must have missed. With a prior,
 the hub also fills in what nobody has seen, and tells the chances in eight levels; a block is told again when one of
 them has moved by two.
 
