@@ -24,7 +24,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,8 @@ def read(path: Path) -> list[Row]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    kinds = {"str": str, "float": float, "int": int, "bool": lambda text: text == "True"}
-    return [Row(**{name: kinds[Row.__annotations__[name]](row[name]) for name in Row._fields}) for row in table]
+    kinds = {name: (lambda text: text == "True") if kind is bool else kind for name, kind in get_type_hints(Row).items()}
+    return [Row(**{name: kinds[name](row[name]) for name in Row._fields}) for row in table]
 
 
 def write(path: Path, rows: list[Row]) -> None:

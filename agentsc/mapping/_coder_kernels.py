@@ -120,8 +120,8 @@ def code(
                 context = TOLD + (1 if west >= 0 else 0) + (2 if north >= 0 else 0) + (4 if corner >= 0 else 0)
                 there = _code(state, bits, table, context, np.int64(1 if cells[r, c] >= 0 else 0), writing)
                 if there == 1:
-                    context = FILLED + (west + 1) * 3 + north + 1
-                    filled = _code(state, bits, table, context, np.int64(1 if cells[r, c] == 1 else 0), writing)
+                    wall = FILLED + (west + 1) * 3 + north + 1
+                    filled = _code(state, bits, table, wall, np.int64(1 if cells[r, c] == 1 else 0), writing)
                     cells[r, c] = filled
                     continue
                 cells[r, c] = -1

@@ -111,7 +111,7 @@ def encode(part: Part, kind: int, sender: int, clock: int, coding: Coding) -> tu
     if coding == "tokens":
         body = _encode_tokens(part)
     else:
-        inside = part.blocks[block_of(part.cells.shape)]  # type: ignore[arg-type]
+        inside = part.blocks[block_of(part.cells.shape)]
         told = part.cells[inside] + 1
         width = 2 if coding == "occupancy" else 8
         values = told if coding == "occupancy" else _COLOURS[told].ravel()

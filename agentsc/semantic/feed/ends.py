@@ -102,7 +102,7 @@ class Shown:
     """
 
     at: Floats
-    heading: NDArray[np.float64]
+    heading: NDArray[np.floating]
     opacity: float
     goals: Floats
     there: Flags
