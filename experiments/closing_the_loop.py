@@ -90,7 +90,8 @@ def read(path: Path) -> list[Row]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
-    kinds = {name: (lambda text: text == "True") if kind is bool else kind for name, kind in get_type_hints(Row).items()}
+    hints = get_type_hints(Row)
+    kinds = {name: (lambda text: text == "True") if kind is bool else kind for name, kind in hints.items()}
     return [Row(**{name: kinds[name](row[name]) for name in Row._fields}) for row in table]
 
 
