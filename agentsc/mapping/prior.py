@@ -15,7 +15,7 @@ from policies.models import Meter, Model, check_keys, check_rows, device_of
 from policies.requests import Report
 from policies.scene.files import load
 
-NAME = "map-prior"
+NAME = "occupancy-prior"
 Floats = NDArray[np.float32]
 
 

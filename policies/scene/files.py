@@ -25,7 +25,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "jscc": DeepJSCC,
     "scene-prior": UNet,
     "segmenter": SceneNet,
-    "map-prior": MapNet,
+    "occupancy-prior": MapNet,
 }
 """Kind of a file → its network."""
 

@@ -117,9 +117,9 @@ def test_agents_who_disagree_leave_a_cell_undecided() -> None:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "map-prior.safetensors"
-    small = SCENES.create("map-prior", width=12, steps=400, batch=8, learning_rate=6e-3, held_out=16)
-    train("map-prior", preset=small, out=path)
+    path = tmp_path_factory.mktemp("weights") / "occupancy-prior.safetensors"
+    small = SCENES.create("occupancy-prior", width=12, steps=400, batch=8, learning_rate=6e-3, held_out=16)
+    train("occupancy-prior", preset=small, out=path)
     return path
 
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from policies.scene.tasks import Task
 
 
-@SCENES.register("map-prior")
-class MapPrior(ScenePreset):
+@SCENES.register("occupancy-prior")
+class OccupancyPrior(ScenePreset):
     """Chance that a cell nobody has seen is filled, given those that somebody has."""
 
-    kind: ClassVar[str] = "map-prior"
+    kind: ClassVar[str] = "occupancy-prior"
     images: int = Field(1_000_000, ge=64, description="maps of the training bank: those of seeds 0 to images − 1")
     width: int = Field(32, ge=4, description="channels")
     steps: int = Field(3000, ge=1, description="optimiser steps")
