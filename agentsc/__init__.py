@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
+    from agentsc.semantic.feed.operator import feed
     from agentsc.semantic.perceive import perceive
     from agentsc.semantic.transmit import transmit
     from policies.training import train
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "doctor",
     "export",
+    "feed",
     "frame",
     "freeze",
     "leaderboard",
@@ -56,6 +58,7 @@ _CALLS = {
     "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
     "export": "agentsc.experiment.export",
+    "feed": "agentsc.semantic.feed.operator",
     "frame": "agentsc.experiment.frame",
     "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",

@@ -429,6 +429,50 @@ def perceive(
 
 
 @app.command()
+def feed(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a recording's .npz file.")],
+    link: Annotated[str, typer.Option(help="Radio of the packets that carry tokens.")] = "erasure:p=0.2",
+    image_link: Annotated[
+        str | None, typer.Option(help="Radio of the picture, with snr_db; --link if it has one, else awgn:snr_db=10.")
+    ] = None,
+    cbr: Annotated[str, typer.Option(help="Complex channel uses per number of the picture.")] = "1/12",
+    decoder: Annotated[str, typer.Option(help="Receiver of the picture, see: agentsc list decoders.")] = "jscc",
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 10.0,
+    pixels: Annotated[int, typer.Option(help="Of the film per side.")] = 128,
+    stale: Annotated[str, typer.Option(help="Objects between packets: extrapolate or hold.")] = "extrapolate",
+    refresh_s: Annotated[float | None, typer.Option(help="Seconds between key frames; one alone by default.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Of the run; all of it by default.")] = None,
+    symbol_rate: Annotated[float, typer.Option(help="Channel uses per second, for the key frame.")] = 100_000.0,
+    against: Annotated[int, typer.Option(help="Frames also sent whole, to compare with.")] = 4,
+    episode: Episode = None,
+    seed: Annotated[int, typer.Option(help="Key of links and decoder.")] = 0,
+    look: Annotated[int, typer.Option(help="Seed of colours and light.")] = 0,
+    film: Annotated[str, typer.Option(help="Kind of film: gif or mp4.")] = "gif",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and film.")] = None,
+    json: Json = False,
+) -> None:
+    """Send a film of a run to an operator: a key frame, and tokens for what moves."""
+    from agentsc.experiment.progress import Display
+    from agentsc.semantic.feed.operator import feed as call
+    from agentsc.semantic.feed.operator import table
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            run, link=link, image_link=image_link, cbr=cbr, decoder=decoder, fps=fps, pixels=pixels,
+            stale=stale, refresh_s=refresh_s, seconds=seconds, symbol_rate=symbol_rate,  # type: ignore[arg-type]
+            against=against, episode=episode, seed=seed, look=look, film=film, device=device,  # type: ignore[arg-type]
+            out=out, progress=display.stage,
+        )  # fmt: skip
+    if json:
+        _emit(result.data)
+        return
+    _console().print(table(result.data))
+    if result.folder is not None:
+        typer.echo(f"folder {result.folder}")
+
+
+@app.command()
 def doctor(json: Json = False) -> None:
     """Say what this installation can do; status 1 if the main job would not run."""
     from agentsc.experiment.doctor import doctor as call

@@ -189,8 +189,8 @@ def sections() -> dict[str, list[str]]:
     made: dict[str, list[str]] = {}
     source = result_of(CELLS[0])["config"]["source"]
     made["about"] = [
-        f"`python experiments/semantic_perception.py --images {source['images']}`: {source['images']} scenes from above",
-        "that nothing was trained or tuned on; [95 % intervals].",
+        f"`python experiments/semantic_perception.py --images {source['images']}`: {source['images']} scenes from",
+        "above that nothing was trained or tuned on; [95 % intervals].",
     ]
     head = "| path | " + " | ".join(f"{size} B" for size in BYTES) + " |"
     for metric in ("miou", "f1"):

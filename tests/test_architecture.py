@@ -20,6 +20,7 @@ ROOMS = {"envs": {"envs"}, "policies": {"envs", "policies"}, "agentsc": {"envs",
 NAMED_OTHERWISE = {"rerun": ["rerun-sdk"], "sionna": ["sionna-no-rt"]}
 """Import name → distribution, of optional libraries that may not be installed."""
 PURE_ENVS = {"camera", "compiled", "errors", "geometry", "keyed", "maps", "navigation", "registry", "scenery"}
+PURE_ENVS |= {"unknown"}
 """What the policies may see of the world."""
 
 

@@ -16,6 +16,7 @@ from agentsc.actors.fleet import Maker, crash, inbox_of, join_packets, make_core
 from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
+from agentsc.mapping.service import MapView
 from agentsc.protocol import Beliefs, Counters, Setup, Trace
 from envs.errors import ConfigError, RunError
 from policies.requests import SampleReply, SampleRequest
@@ -62,6 +63,10 @@ class HostActor:
     def sense(self, boxes: Floats, tick: int) -> None:
         """Late boxes that agents of this block have seen."""
         self.block.sense(boxes, tick)
+
+    def survey(self, view: MapView, tick: int) -> None:
+        """What agents of this block know of the map."""
+        self.block.survey(view, tick)
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who of this block takes part from now on."""
@@ -137,6 +142,9 @@ class RayFleet:
 
     def sense(self, boxes: Floats, tick: int) -> None:
         _get([host.sense.remote(boxes[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def survey(self, view: MapView, tick: int) -> None:
+        _get([host.survey.remote(view.of(ids), tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from agentsc.protocol.architectures import Hosted
 from agentsc.protocol.architectures.hybrid import Hybrid
 from envs.errors import ConfigError
 from envs.world import World
+
+if TYPE_CHECKING:
+    from agentsc.mapping.service import MapView
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -231,6 +234,9 @@ class HostedFleet:
 
     def sense(self, boxes: Floats, tick: int) -> None:
         """See `Fleet.sense`: vehicles have no words for late boxes, so no machine at a hub knows of them."""
+
+    def survey(self, view: MapView, tick: int) -> None:
+        """See `Fleet.survey`: worlds whose map nobody knows are refused with machines at hubs."""
 
     def late(self, agents: Flags) -> None:
         """See `Fleet.late`: machines run at hubs, which die as `hub_failure_s` says and not otherwise."""

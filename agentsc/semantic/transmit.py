@@ -101,7 +101,7 @@ def transmit(
         raise ConfigError("transmit takes an IMAGE or --scene SEED, got " + ("neither" if image is None else "both"))
     chosen: Decoder = DECODERS.parse(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
-    rate = _rate(cbr)
+    rate = parse_rate(cbr)
     expected = channel.snr_db if design_snr_db is None else float(design_snr_db)
     if not math.isfinite(expected):
         raise ConfigError(f"design_snr_db must be finite, got {design_snr_db} (SNR that the sender expects)")
@@ -145,7 +145,7 @@ def chosen_name(decoder: str) -> str:
     return decoder.partition(":")[0]
 
 
-def _rate(cbr: float | str) -> float:
+def parse_rate(cbr: float | str) -> float:
     """A number, or text such as 1/12.
 
     Raises:
@@ -248,10 +248,14 @@ def _write(
 
 def table(data: dict[str, Any]) -> Any:
     """The metrics of a result as a table for the terminal."""
+    config = data["config"]
+    return metric_table(data, f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}")
+
+
+def metric_table(data: Mapping[str, Any], title: str) -> Any:
+    """Any result's metrics as a table."""
     from rich.table import Table
 
-    config = data["config"]
-    title = f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}"
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "mean", "95 % interval", "n"):
         made.add_column(column)

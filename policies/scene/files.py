@@ -18,6 +18,7 @@ from policies.networks.conditional import ConditionalUNet
 from policies.networks.context_net import ContextNet
 from policies.networks.jscc import DeepJSCC
 from policies.networks.map_jscc import MapJSCC
+from policies.networks.map_net import MapNet
 from policies.networks.scene_net import SceneNet
 from policies.networks.spade_unet import SpadeUNet
 from policies.networks.transform_code import TransformCode
@@ -36,6 +37,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "soft-map": MapJSCC,
     "map-prior": UNet,
     "map-to-scene": SpadeUNet,
+    "occupancy-prior": MapNet,
 }
 """Kind of a file → its network."""
 
