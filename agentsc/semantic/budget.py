@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agentsc.semantic.channel import Heard
 from envs import keyed
 from envs.errors import ConfigError
-from policies.scene.model import Arrival
+from policies.scene.model import Arrival, Echoes
 
 LEAST_BITS, MOST_BITS = 8, 65_536
 
@@ -88,7 +88,8 @@ class Spread:
         """The m symbols as they arrive: repetitions combined with the weights that are best for known gains.
 
         A symbol that was heard in uses K has r = Σ g* r / √Σ|g|² and gain √Σ|g|², so its noise is still that of one
-        use; one that was never sent has gain 0.
+        use; one that was never sent has gain 0. For blind decoders the gains of such symbols are taken to be those
+        that the receiver has: combined, they are no longer those of the echoes.
 
         Args:
             snr_db: nominal. uses: look at the first so many only.
@@ -110,10 +111,11 @@ class Spread:
         def pairs(values: NDArray) -> NDArray[np.float32]:
             return np.stack([values.real, values.imag], axis=-1).astype(np.float32)
 
+        taps, noise = pairs(np.fft.ifft(gain, axis=1)), heard.noise_variance.astype(np.float32)
+        known = Echoes(taps, np.zeros(gain.shape, np.float32), noise, self.symbols)
         return Arrival(
-            pairs(received), pairs(gain.astype(np.complex128)), heard.noise_variance.astype(np.float32),
-            np.full(batch, snr_db, np.float32),
-        )  # fmt: skip
+            pairs(received), pairs(gain.astype(np.complex128)), noise, np.full(batch, snr_db, np.float32), known
+        )
 
 
 def most_that_fit(counts: tuple[int, ...], uses: int) -> int:
