@@ -13,7 +13,7 @@ Scenes are bird's-eye, 32 × 32 pixels, from number 0 on; nothing was trained or
 bootstrap over images for PSNR, jackknife for FD-task.
 
 Writes experiments/results/semantic-figures/: rows.csv, images.parquet (PSNR of every image), cliff.png,
-distortion-perception.png and summary.md.
+distortion-perception.png and summary.md, and the table in docs/semantic.md.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from policies.scene.model import SceneRequest
 from policies.scene.shipped import SEGMENTER, scene_core
 
 OUT = Path(__file__).parent / "results" / "semantic-figures"
+PAGE = Path(__file__).parents[1] / "docs" / "semantic.md"
+PUBLISHED_DB = (0.0, 6.0, 10.0, 20.0)
 DESIGN_DB = 10.0
 SNRS_DB = (0.0, 3.0, 6.0, 8.0, 9.0, 9.5, 10.0, 11.0, 13.0, 16.0, 20.0)
 SLOW_SNRS_DB = (0.0, 6.0, 10.0, 13.0, 20.0)
@@ -132,6 +134,10 @@ def main() -> None:
     cliff(rows)
     dials(rows)
     (OUT / "summary.md").write_text(summary(rows), encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results:semantic-figures -->\n")
+    _, _, after = rest.partition("<!-- end -->")
+    table = "\n".join(published(rows))
+    PAGE.write_text(f"{before}<!-- results:semantic-figures -->\n{table}\n<!-- end -->{after}", encoding="utf-8")
 
 
 def read() -> list[dict[str, Any]]:
@@ -237,6 +243,20 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 cells = " | ".join(f"{r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in (first, second))
                 lines.append(f"| `{decoder}` | {first['snr_db']:g} | {dial} | {cells} |")
     return "\n".join([*lines, ""])
+
+
+def published(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines of the table in docs/semantic.md: PSNR at some SNRs, FD-task where senders expect to be."""
+    lines = [
+        "| decoder | " + " | ".join(f"PSNR at {snr:g} dB" for snr in PUBLISHED_DB) + " | FD-task at 10 dB |",
+        "|---|" + "---|" * (len(PUBLISHED_DB) + 1),
+    ]
+    for decoder in CLIFF:
+        found = {r["snr_db"]: r for r in line(rows, "cliff", decoder, "psnr_db")}
+        (fd,) = (r for r in line(rows, "cliff", decoder, "fd_task") if r["snr_db"] == DESIGN_DB)
+        cells = [f"{r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in (*(found[s] for s in PUBLISHED_DB), fd)]
+        lines.append(f"| `{decoder}` | " + " | ".join(cells) + " |")
+    return lines
 
 
 if __name__ == "__main__":

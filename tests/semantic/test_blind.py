@@ -64,6 +64,24 @@ def test_with_known_symbols_gains_are_the_exact_least_squared_error_estimate(spe
     assert float(gains.unsure(found, length).mean()) == pytest.approx(exact, rel=1e-6), "and it knows its error"
 
 
+@pytest.mark.parametrize("spec", ["rayleigh:snr_db=5", "ofdm:snr_db=5,taps=4,subcarriers=8"])
+def test_pilots_count_as_far_as_there_are_any(spec: str) -> None:
+    """What the pilots leave open is the prior of what the symbols then say: both together are as many pilots."""
+    length, count, pilots = 16, 3000, 2
+    sent = known(count, length)
+    heard = SymbolChannel(spec, 3, csi="mmse", pilots=pilots).send(sent.numpy())
+    belief = heard.belief
+    gains = Gains(torch.as_tensor(pairs(belief.mean)), torch.as_tensor(belief.variance), belief.carriers)
+    nothing = torch.zeros(count, gains.taps, dtype=torch.complex128)
+    assert np.allclose(gains.response(nothing, length), heard.gain, atol=1e-6), "before, they are what pilots say"
+    level = torch.as_tensor(heard.true_noise)[:, None].expand(count, length)
+    found = gains.posterior(torch.as_tensor(heard.received), sent, level)
+    error = (gains.response(found.mean, length) - torch.tensor(heard.true_gain)).abs().square().mean()
+    power = SymbolChannel(spec, 3, csi="unknown").send(sent[:1].numpy()).belief.variance[0]
+    noise = heard.true_noise[0] / (length + pilots * belief.carriers)
+    assert float(error) == pytest.approx((power * noise / (power + noise)).sum(), rel=0.06)
+
+
 def test_the_priors_step_is_tweedies_of_unit_data() -> None:
     process = CosineVP()
     gains = Gains(torch.zeros(5, 3, 2), torch.rand(5, 3), 8)

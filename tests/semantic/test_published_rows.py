@@ -52,6 +52,8 @@ def test_the_figures_have_all_their_rows_and_the_summary_says_what_they_say() ->
     rows = FIGURES.read()
     assert {(r["figure"], r["decoder"], r["snr_db"]) for r in rows} == set(FIGURES.CELLS)
     assert (FIGURES.OUT / "summary.md").read_text() == FIGURES.summary(rows), "python experiments/semantic_figures.py"
+    page = (ROOT / "docs" / "semantic.md").read_text()
+    assert all(line in page for line in FIGURES.published(rows)), "python experiments/semantic_figures.py"
     frame = polars.read_parquet(FIGURES.OUT / "images.parquet").with_columns(polars.col("dial").fill_nan(-1.0))
     means = frame.group_by("figure", "decoder", "snr_db", "dial").agg(polars.col("psnr_db").mean(), polars.len())
     found = {tuple(row[:4]): row[4:] for row in means.iter_rows()}
