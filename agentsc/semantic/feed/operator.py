@@ -164,7 +164,7 @@ class Live:
     def _solid(self, states: NDArray) -> Floats:
         return np.asarray(self.source.scene.late[np.asarray(states) == 2], np.float32).reshape(-1, 5)
 
-    def _look(self, now: float) -> tuple[Objects, NDArray[np.float64], Any]:
+    def _look(self, now: float) -> tuple[Objects, NDArray[np.floating], Any]:
         """What the station measures: objects in codes; true headings and the frame are for measuring alone."""
         frame = self.source.frame(now)
         span = 1.0 / self.fps
