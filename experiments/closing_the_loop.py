@@ -173,7 +173,7 @@ def draw(rows: list[Row], path: Path) -> None:
         right.errorbar(x, mean, [[mean - below], [above - mean]], **style)
     for axes, title in ((left, "share of episodes that succeed"), (right, "time until the last arrival, s")):
         axes.set_xscale("log")
-        axes.set_xlabel("bits of the map's channel, up and down, kbit an episode (leftmost: none)")
+        axes.set_xlabel("map's channel, up and down, kbit an episode\n(at the left: no bits at all)")
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)
     left.set_ylim(-0.03, 1.03)

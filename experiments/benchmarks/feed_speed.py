@@ -110,7 +110,7 @@ def measure(agents: int, rounds: int, decoder: str, where: str) -> dict[str, flo
     """Planning alone, feed alone, and both, in turns."""
     planning = Planning(agents, where)
     feed = Feed(planning, decoder)
-    alone, fed, beside, both = ([] for _ in range(4))
+    kept: dict[str, list[float]] = {name: [] for name in ("alone", "fed", "beside", "both")}
     for turn in range(rounds + 3):
         one = planning.round()
         two = feed.tick()
@@ -126,10 +126,10 @@ def measure(agents: int, rounds: int, decoder: str, where: str) -> dict[str, flo
             thread.join()
         whole = time.perf_counter() - began
         if turn >= 3:
-            for kept, value in ((alone, one), (fed, two), (beside, three), (both, whole)):
-                kept.append(value)
+            for name, value in (("alone", one), ("fed", two), ("beside", three), ("both", whole)):
+                kept[name].append(value)
     planning.fleet.close()
-    alone_s, fed_s, beside_s, both_s = (float(np.median(each)) for each in (alone, fed, beside, both))
+    alone_s, fed_s, beside_s, both_s = (float(np.median(each)) for each in kept.values())
     return {
         "planning_ms": 1e3 * alone_s, "feed_ms": 1e3 * fed_s, "planning_beside_feed_ms": 1e3 * beside_s,
         "both_ms": 1e3 * both_s, "slowdown": beside_s / alone_s, "ratio": beside_s / (alone_s + fed_s),
