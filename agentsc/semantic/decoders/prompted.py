@@ -52,7 +52,7 @@ class PromptedDecoder(DrawingDecoder):
 
     analog: ClassVar[bool] = False
     steps: int = Field(6, ge=2, description="denoising steps; two network calls each, one with weight 1")
-    strength: float = Field(0.3, gt=0.0, description="noise-to-signal ratio σ/α that the codec's image is brought to")
+    strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that the codec's image is brought to")
     weight: float = Field(2.0, ge=0.0, description="of classifier-free guidance by the map")
     radius: float = Field(1.6, gt=0.0, description="of agents and goals that a prompt draws, pixels")
     prompts: bool = Field(True, description="false: the plane is sent, but not looked at, to see what it is worth")
