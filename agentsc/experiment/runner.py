@@ -33,7 +33,7 @@ from envs.navigation import NavigationGrid
 from envs.world import World
 
 if TYPE_CHECKING:
-    from agentsc.mapping.service import MapService
+    from agentsc.mapping.service import MapService, Sharing
 
 
 def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
@@ -456,7 +456,7 @@ def make_mapping(config: RunConfig, variant: Variant, world: World) -> MapServic
     """How agents come to know the world's map, as their protocol has it."""
     from agentsc.mapping.service import MapService
 
-    sharing = getattr(variant, "map_sharing", "none")
+    sharing: Sharing = getattr(variant, "map_sharing", "none")
     core = None
     if sharing == "prior":
         from agentsc.mapping.prior import map_core
