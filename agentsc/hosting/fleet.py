@@ -227,6 +227,9 @@ class HostedFleet:
             clocks: Any = self._clocks(tick, 1)
             self._alone.retarget(goal, clocks)
 
+    def survey(self, view: Any, tick: int) -> None:
+        """Nothing: worlds with maps that nobody knows are refused before hubs are made (`agentsc.experiment.run`)."""
+
     def muster(self, alive: Flags, tick: int) -> None:
         """See `Fleet.muster`."""
         self._alive = alive
