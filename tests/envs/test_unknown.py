@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused() -> None:
         ({"occupied": np.zeros((23, 23), bool)}, r"occupied must be \[lane, row, column\]"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            replace(world.unknown, **change)  # type: ignore[arg-type]
+            replace(world.unknown, **change)
     full = np.ones_like(world.unknown.occupied)
     with pytest.raises(ConfigError, match="must keep 0.3 m from starts and goals"):
         replace(world, unknown=replace(world.unknown, occupied=full))

@@ -171,9 +171,9 @@ def test_all_learn_what_one_has_seen_whatever_is_lost(sharing: Sharing, link: st
     drive(shared, world, 60)
     drive(shared, world, 140, 60)  # time for what was lost to be said again
     view = shared.view()
-    union = (shared.own >= 0).any(1)
+    union = (shared.own >= 0).any(axis=1, keepdims=True)
     # What anybody has seen is known to all, but for what was lost every time, and all of it is true.
-    reached = (view.cells >= 0)[union[:, None].repeat(4, 1)].mean()
+    reached = (view.cells[np.broadcast_to(union, view.cells.shape)] >= 0).mean()
     assert reached == 1.0 if link == "perfect" else reached > 0.9
     truth = np.broadcast_to(world.unknown.occupied[:, None], view.cells.shape)  # type: ignore[union-attr]
     known = view.cells >= 0
