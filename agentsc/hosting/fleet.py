@@ -227,7 +227,7 @@ class HostedFleet:
             clocks: Any = self._clocks(tick, 1)
             self._alone.retarget(goal, clocks)
 
-    def survey(self, view: Any, tick: int) -> None:
+    def survey(self, view: MapView, tick: int) -> None:
         """Nothing: worlds with maps that nobody knows are refused before hubs are made (`agentsc.experiment.run`)."""
 
     def muster(self, alive: Flags, tick: int) -> None:
@@ -237,9 +237,6 @@ class HostedFleet:
 
     def sense(self, boxes: Floats, tick: int) -> None:
         """See `Fleet.sense`: vehicles have no words for late boxes, so no machine at a hub knows of them."""
-
-    def survey(self, view: MapView, tick: int) -> None:
-        """See `Fleet.survey`: worlds whose map nobody knows are refused with machines at hubs."""
 
     def late(self, agents: Flags) -> None:
         """See `Fleet.late`: machines run at hubs, which die as `hub_failure_s` says and not otherwise."""

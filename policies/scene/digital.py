@@ -18,7 +18,7 @@ from policies.models import Meter, check_keys, check_rows, device_of
 from policies.networks.transform_code import SCALES, Forecast, TransformCode
 from policies.range_coder import Reader, Tables, Writer
 from policies.requests import Report
-from policies.scene.model import Floats, _Even
+from policies.scene.model import EvenModel, Floats
 
 LEVELS = 64
 """Qualities that a sender may choose; the choice takes the first bits of a code."""
@@ -189,7 +189,7 @@ class CodeReply:
     report: Report | None = None
 
 
-class TransformModel(_Even[CodeRequest, CodeReply]):
+class TransformModel(EvenModel[CodeRequest, CodeReply]):
     """A transform codec of the core. codec: to be served."""
 
     def __init__(self, codec: TransformCodec) -> None:

@@ -161,7 +161,7 @@ class ImageReply:
     gain: Floats | None = None
 
 
-class _Even(Model[Request, Reply]):
+class EvenModel(Model[Request, Reply]):
     """A model whose batches are filled up to multiples of sixteen rows.
 
     Convolutions compute the last rows of other batches by another kernel, and differ in the last bit.
@@ -179,7 +179,7 @@ class _Even(Model[Request, Reply]):
         """As `sample`."""
 
 
-class CodecModel(_Even[CodecRequest, CodecReply]):
+class CodecModel(EvenModel[CodecRequest, CodecReply]):
     """An image codec. codec: to be served. device: where it lives."""
 
     def __init__(self, codec: ImageCodec, device: str = "cpu") -> None:
@@ -203,17 +203,17 @@ class CodecModel(_Even[CodecRequest, CodecReply]):
         return request.what, request.count
 
     def serve(self, request: CodecRequest, meter: Meter) -> CodecReply:
-        values, snr_db = _tensor(request.rows, self.device), _tensor(request.snr_db, self.device)
+        values, snr_db = tensor_of(request.rows, self.device), tensor_of(request.snr_db, self.device)
         with torch.no_grad(), meter.forward(len(values)):
             if request.what == "encode":
                 made = self.codec.encode(values, snr_db, request.count)
             else:
                 assert request.variance is not None
-                made = self.codec.decode(values, _tensor(request.variance, self.device), snr_db)
+                made = self.codec.decode(values, tensor_of(request.variance, self.device), snr_db)
         return CodecReply(made.float().cpu().numpy())
 
 
-class SceneModel(_Even[SceneRequest, SceneReply]):
+class SceneModel(EvenModel[SceneRequest, SceneReply]):
     """A segmenter with features. network: `SceneNet`, in evaluation mode. device: where it lives."""
 
     def __init__(self, network: torch.nn.Module, device: str = "cpu") -> None:
@@ -228,12 +228,12 @@ class SceneModel(_Even[SceneRequest, SceneReply]):
 
     def serve(self, request: SceneRequest, meter: Meter) -> SceneReply:
         with torch.no_grad(), meter.forward(len(request.x)):
-            scores, features = self.network(_tensor(request.x, self.device))
+            scores, features = self.network(tensor_of(request.x, self.device))
         labels = scores.argmax(1).to(torch.uint8).cpu().numpy()
         return SceneReply(labels, features.float().cpu().numpy(), scores.float().cpu().numpy())
 
 
-class ImageModel(_Even[ImageRequest, ImageReply]):
+class ImageModel(EvenModel[ImageRequest, ImageReply]):
     """Images from a diffusion prior, or from its posterior given symbols that crossed a channel.
 
     The measurement is y = g ⊙ E(x) + w with the encoder E of the codec, both sides divided by the noise's standard
@@ -327,7 +327,7 @@ class ImageModel(_Even[ImageRequest, ImageReply]):
         with torch.no_grad():
             x = self.process.sigma(times[0]) * noise.initial()
             if request.start is not None:
-                x = self.process.alpha(times[0]) * _tensor(request.start, self.device) + x
+                x = self.process.alpha(times[0]) * tensor_of(request.start, self.device) + x
             x = sampler.run(x, self.terms(request))
         return ImageReply(x.cpu().numpy(), np.full(len(x), meter.calls - before))
 
@@ -335,14 +335,14 @@ class ImageModel(_Even[ImageRequest, ImageReply]):
         """Image and gains at once: rows of the image's numbers and two for each tap."""
         before, heard = meter.calls, request.arrival
         assert heard is not None and heard.echoes is not None and request.blind
-        received, snr_db = (_tensor(each, self.device) for each in (heard.received, heard.snr_db))
+        received, snr_db = (tensor_of(each, self.device) for each in (heard.received, heard.snr_db))
         count, size = received.shape[1], math.prod(self.codec.shape)
 
         def symbols(x: torch.Tensor) -> torch.Tensor:
             return self.codec.encode(x.unflatten(1, self.codec.shape), snr_db, count)
 
         mean, variance, noise_variance = (
-            _tensor(each, self.device) for each in (heard.echoes.mean, heard.echoes.variance, heard.echoes.noise)
+            tensor_of(each, self.device) for each in (heard.echoes.mean, heard.echoes.variance, heard.echoes.noise)
         )
         gains = Gains(mean, variance, heard.echoes.carriers)
         term = BlindChannel(likelihood=GUIDANCE.parse(request.guidance), updates=request.blind)
@@ -356,7 +356,7 @@ class ImageModel(_Even[ImageRequest, ImageReply]):
         with torch.no_grad():
             x = self.process.sigma(times[0]) * noise.initial()
             if request.start is not None:
-                guess = _tensor(request.start, self.device).flatten(1)
+                guess = tensor_of(request.start, self.device).flatten(1)
                 taps = torch.view_as_real(problem.posterior(symbols(guess)).mean).flatten(1)
                 x += self.process.alpha(times[0]) * torch.cat([guess, taps.to(guess)], dim=1)
             x = sampler.run(x, [Term(term, problem)])
@@ -374,8 +374,8 @@ class ImageModel(_Even[ImageRequest, ImageReply]):
         heard = request.arrival
         if heard is None:
             return []
-        received, gain = _tensor(heard.received, self.device), _tensor(heard.gain, self.device)
-        noise_variance, snr_db = _tensor(heard.noise_variance, self.device), _tensor(heard.snr_db, self.device)
+        received, gain = tensor_of(heard.received, self.device), tensor_of(heard.gain, self.device)
+        noise_variance, snr_db = tensor_of(heard.noise_variance, self.device), tensor_of(heard.snr_db, self.device)
         scale = (2.0 / noise_variance).sqrt()[:, None, None]
         count = received.shape[1]
 
@@ -419,6 +419,6 @@ def check_echoes(echoes: Echoes, batch: int) -> None:
         )
 
 
-def _tensor(array: NDArray, device: torch.device) -> torch.Tensor:
+def tensor_of(array: NDArray, device: torch.device) -> torch.Tensor:
     array = np.ascontiguousarray(array, np.float32)
     return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)

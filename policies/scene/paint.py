@@ -20,7 +20,7 @@ from policies.diffusion.process.cosine import CosineVP
 from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import grid
 from policies.models import Meter, check_keys, check_rows, device_of
-from policies.scene.model import Floats, ImageReply, _Even, _tensor
+from policies.scene.model import EvenModel, Floats, ImageReply, tensor_of
 
 PAINTER = "map-to-scene"
 """Name of the model, in a core and among the weights."""
@@ -49,7 +49,7 @@ class PaintRequest:
     start: Floats | None = None
 
 
-class PaintModel(_Even[PaintRequest, ImageReply]):
+class PaintModel(EvenModel[PaintRequest, ImageReply]):
     """Pictures in [−1, 1] from class maps, with classifier-free guidance.
 
     Args:
@@ -79,7 +79,7 @@ class PaintModel(_Even[PaintRequest, ImageReply]):
         return request.weight, request.solver, request.steps, request.start_ratio, request.start is None
 
     def serve(self, request: PaintRequest, meter: Meter) -> ImageReply:
-        guide = _tensor(request.guide, self.device)
+        guide = tensor_of(request.guide, self.device)
         before = meter.calls
 
         def given(condition: torch.Tensor) -> Any:
@@ -99,7 +99,7 @@ class PaintModel(_Even[PaintRequest, ImageReply]):
         with torch.no_grad():
             x = self.process.sigma(times[0]) * noise.initial()
             if request.start is not None:
-                x = x + self.process.alpha(times[0]) * _tensor(request.start, self.device)
+                x = x + self.process.alpha(times[0]) * tensor_of(request.start, self.device)
             x = sampler.run(x, terms)
         return ImageReply(x.cpu().numpy(), np.full(len(x), meter.calls - before))
 

@@ -16,7 +16,7 @@ from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import grid
 from policies.models import Meter, Precision, autocast, check_keys, check_rows, device_of
 from policies.networks.conditional import TOLD
-from policies.scene.model import Floats, ImageReply, _Even
+from policies.scene.model import EvenModel, Floats, ImageReply
 
 Refine = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor], torch.Tensor]
 """(noisy residual, time, image, told) → clean estimate of the residual, all [batch, …]."""
@@ -44,7 +44,7 @@ class RefineRequest:
     last_ratio: float = 0.03
 
 
-class RefineModel(_Even[RefineRequest, ImageReply]):
+class RefineModel(EvenModel[RefineRequest, ImageReply]):
     """Residuals from a conditional denoiser, added to their images.
 
     Args:

@@ -40,7 +40,7 @@ class RemoteCore:
 
     def sample_many(self, requests: Any) -> list[Any]:
         """See `DiffusionCore.sample_many`."""
-        from agentsc.actors.ray_fleet import _get
+        from agentsc.actors.ray_fleet import fetch
 
-        found: list[Any] = _get(self.actor.sample_many.remote(list(requests)))
+        found: list[Any] = fetch(self.actor.sample_many.remote(list(requests)))
         return found

@@ -88,8 +88,8 @@ def over_any_channel(
     kind = torch.rand(batch, generator=generator)[:, None, None, None]
     symbols: torch.Tensor = network.encode(x, snr_db, sent)
     shape = symbols.shape[:-1]
-    flat = _exponential((batch, 1, 1, 1), generator)
-    power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, _exponential(shape, generator)))
+    flat = exponential((batch, 1, 1, 1), generator)
+    power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, exponential(shape, generator)))
     made = pass_through(network, symbols, power, snr_db, sent, torch.randn(symbols.shape, generator=generator))
     noise = torch.pow(10.0, -0.1 * snr_db)[:, None, None, None]
     alive = network.alive(sent)[:, :, None, None].expand(shape)
@@ -119,6 +119,6 @@ def pass_through(
     return network.decode(estimate * alive[..., None], torch.where(alive > 0.0, left, 1.0), snr_db, sent)
 
 
-def _exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Power of Rayleigh gains of mean 1."""
     return -torch.rand(shape, generator=generator).clamp_min(1e-7).log()

@@ -11,7 +11,7 @@ from torch import nn
 from envs.scenery import CLASSES
 from policies.scene.presets.soft_map import SoftMap
 from policies.scene.tasks import SETS, Task, cell, measured
-from policies.scene.tasks.coding import SNRS_DB, _exponential, pass_through
+from policies.scene.tasks.coding import SNRS_DB, exponential, pass_through
 from policies.scene.tasks.understanding import mean_iou
 
 
@@ -40,8 +40,8 @@ class MapCoding(Task):
         symbols: torch.Tensor = network.encode(soft, snr_db, sent)  # type: ignore[operator]
         shape = symbols.shape[:-1]
         kind = torch.rand(batch, generator=generator)[:, None, None, None]
-        flat = _exponential((batch, 1, 1, 1), generator)
-        power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, _exponential(shape, generator)))
+        flat = exponential((batch, 1, 1, 1), generator)
+        power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, exponential(shape, generator)))
         power = power * self._arrives(sent, shape, generator)
         noise = torch.randn(symbols.shape, generator=generator)
         scores = pass_through(network, symbols, power, snr_db, sent, noise)
