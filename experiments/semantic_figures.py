@@ -131,6 +131,7 @@ def main() -> None:
                 write(rows)
                 images.write_parquet(path)
             display.stage("cells", number + 1, len(CELLS), {})
+    rows = read()  # rounded, as whoever reads them sees them
     cliff(rows)
     dials(rows)
     (OUT / "summary.md").write_text(summary(rows), encoding="utf-8")
