@@ -52,7 +52,7 @@ def test_files_on_disk_are_the_registry():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(envs.scenarios.__path__)}
     assert {name for name in files if not name.startswith("-")} == set(NAMES)
     grids = {"corridor", "formation", "intersection", "lifelong-warehouse", "movingai", "surprise", "warehouse"}
-    assert set(NAMES) == {*UNIT, *grids, "field", "rmader-circle", "scene"}
+    assert set(NAMES) == {*UNIT, *grids, "field", "rmader-circle", "scene", "unknown-map"}
 
 
 @pytest.mark.parametrize("name", NAMES)

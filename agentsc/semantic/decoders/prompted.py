@@ -14,7 +14,7 @@ from scipy.ndimage import center_of_mass, label
 from agentsc.semantic import DECODERS, channel_code
 from agentsc.semantic.channel import Heard, SymbolChannel
 from agentsc.semantic.detection import objects
-from agentsc.semantic.receiver import DrawingDecoder, Floats, Receiver, arrival_of, counted
+from agentsc.semantic.receiver import Decoded, DrawingDecoder, Floats, Receiver, arrival_of, counted
 from envs import scene_graph
 from envs.errors import ConfigError
 from envs.scenery import AGENT, CLASSES, GOAL, TRAIL
@@ -65,18 +65,21 @@ class PromptedDecoder(DrawingDecoder):
         self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int, snr_db: float
     ) -> tuple[Heard, Any]:
         plane = receiver.codec.counts[0]
-        if count - plane not in receiver.codec.counts:
+        own = max((each for each in receiver.codec.counts if each <= count - plane), default=0)
+        if not own:
             least = 2 * plane / float(np.prod(receiver.codec.shape))
             raise ConfigError(f"cbr must be at least {least:.4g} with decoder prompted, one plane is for the prompt")
         room = channel_code.plan("capacity", plane, snr_db, 0.0)
         bounds = (0.0, 0.0, float(x.shape[-1]), float(x.shape[-2]))
         prompts = [prompt(labels, bounds, room.bits) for labels in self._look(receiver, x).labels]
-        symbols = receiver.encode(x, snr_db, count - plane)
-        # Whether bits arrive hangs on gains and noise alone: any symbols of that energy show it.
-        heard = channel.send(np.concatenate([np.ones((len(x), plane), np.complex128), symbols], axis=1), first=first)
+        # Whether bits arrive hangs on gains and noise alone: any symbols of that energy show it. Uses that no rate of
+        # the codec fills carry nothing.
+        symbols = np.ones((len(x), count), np.complex128)
+        symbols[:, plane : plane + own] = receiver.encode(x, snr_db, own)
+        heard = channel.send(symbols, first=first)
         lost = channel_code.block_errors(room, _part(heard, slice(plane))) > 0.0
         arrived = [(b"", 0) if gone else told for gone, told in zip(lost, prompts, strict=True)]
-        return heard, Prompted(arrival_of(_part(heard, slice(plane, None)), snr_db), arrived)
+        return heard, Prompted(arrival_of(_part(heard, slice(plane, plane + own)), snr_db), arrived)
 
     def draw(self, receiver: Receiver, arrival: Any, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         image = receiver.decode(arrival.arrival)
@@ -91,6 +94,11 @@ class PromptedDecoder(DrawingDecoder):
             PAINTER, keys[0], guide, self.weight, steps=self.steps, start_ratio=self.strength, start=image
         )
         return receiver.core.sample_many(replace(request, keys=each) for each in keys)
+
+    def decode(self, receiver: Receiver, arrival: Any, keys: NDArray[np.uint64]) -> Decoded:
+        """See `DrawingDecoder.decode`; tells how many bits of prompts arrived, too."""
+        bits = np.array([bits for _, bits in arrival.prompts], np.float64)
+        return super().decode(receiver, arrival, keys)._replace(facts={"prompt_bits": bits})
 
     def least_error(self, receiver: Receiver, arrival: Any, reply: ImageReply) -> Floats:
         return receiver.decode(arrival.arrival)

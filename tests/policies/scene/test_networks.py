@@ -153,6 +153,7 @@ SMALL = {
     "soft-map": {"planes": 2, "fine": 8, "coarse": 16, "blocks": 1},
     "map-prior": {"width": 8, "multipliers": (1, 2)},
     "map-to-scene": {"width": 8, "multipliers": (1, 2), "guide": 8},
+    "occupancy-prior": {"width": 12, "learning_rate": 8e-3},
 }
 
 
@@ -259,6 +260,8 @@ def test_shipped_networks_load_are_small_and_better_than_nothing(name: str) -> N
     elif name == "conditional":
         # A network that does nothing is as good as the codec; what is added must not cost much.
         assert row["refined_10db"]["mean"] > row["codec_10db"]["mean"] - 0.6
+    elif name == "occupancy-prior":
+        assert row["log_loss"]["mean"] < 0.6 * row["blind"]["mean"] and row["calibration"] < 0.03
     elif name == "map-coder":
         assert row["bytes_0"]["mean"] < 55.0
     elif name == "soft-map":
