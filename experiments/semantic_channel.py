@@ -67,6 +67,7 @@ def main() -> None:
         result = agentsc.transmit(scene=0, images=images, out=folder, **row)
         psnr = result.metrics["psnr_db"]["mean"]
         print(f"{number + 1}/{len(ROWS)} {folder.name}: {psnr:.2f} dB", flush=True)
+        (folder / "received.png").unlink()
         if row["decoder"] != "variance-aware" or row["link"] != "awgn:snr_db=10":
             (folder / "side-by-side.png").unlink()
     shutil.copy(folder_of({"decoder": "variance-aware", "link": "awgn:snr_db=10"}) / "side-by-side.png", OUT)

@@ -18,7 +18,7 @@ from agentsc.experiment.store import claim, dumps, write_frame
 from agentsc.experiment.versions import versions
 from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
-from agentsc.semantic.picture import side_by_side
+from agentsc.semantic.picture import received_alone, side_by_side
 from agentsc.semantic.receiver import Decoder, Receiver
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
 from envs import camera, keyed
@@ -90,7 +90,8 @@ def transmit(
         csi, pilots, reference, prefix: see `agentsc.semantic.channel.SymbolChannel`.
         design_snr_db: what the sender expects, and codes for; the link's if left out.
         seed: of the channel's and the decoder's draws. device: where networks run.
-        out: folder, new or empty, for ``result.json``, ``images.parquet`` and ``side-by-side.png``.
+        out: folder, new or empty, for ``result.json``, ``images.parquet``, ``received.png`` and
+            ``side-by-side.png``.
         weights: name of a model → its file, in place of the shipped ones.
         progress: called with (stage, done, total, facts).
 
@@ -242,6 +243,7 @@ def _write(
     import polars
 
     write_frame(polars.DataFrame({"image": np.arange(len(made)), **rows}), folder / "images.parquet")
+    received_alone(source, made, folder / "received.png")
     side_by_side(source, {title: made}, folder / "side-by-side.png")
     (folder / "result.json").write_text(dumps(data) + "\n", encoding="utf-8")
 

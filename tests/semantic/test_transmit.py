@@ -117,6 +117,10 @@ def test_a_picture_is_sent_tile_by_tile(weights: dict[str, Path], tmp_path: Path
     assert result.metrics["miou"]["mean"] is None and "picture" in result.metrics["miou"]["reason"]
     with Image.open(tmp_path / "sent" / "side-by-side.png") as shown:
         assert shown.size[0] > shown.size[1], "two pictures of 128 × 64, one beside the other"
+    with Image.open(tmp_path / "sent" / "received.png") as alone:
+        pixels = np.asarray(alone)
+    assert pixels.shape == (64, 128, 3)
+    np.testing.assert_allclose(pixels[32:, 96:], 255.0 * result.received[7].transpose(1, 2, 0), atol=0.51)
 
 
 def _save(path: Path, size: tuple[int, int], mode: str, **options: object) -> Path:
