@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -347,6 +348,16 @@ def train(
     _emit(card)
 
 
+def _show(result: Any, table: Callable[[Any], Any], json: bool) -> None:
+    """What the semantic channel's commands print: one JSON object, or a table and where the files are."""
+    if json:
+        _emit(result.data)
+        return
+    _console().print(table(result.data))
+    if result.folder is not None:
+        typer.echo(f"folder {result.folder}")
+
+
 @app.command()
 def transmit(
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="Picture file; or give --scene.")] = None,
@@ -382,12 +393,7 @@ def transmit(
             device=device, out=out,
             progress=display.stage,
         )  # fmt: skip
-    if json:
-        _emit(result.data)
-        return
-    _console().print(table(result.data))
-    if result.folder is not None:
-        typer.echo(f"folder {result.folder}")
+    _show(result, table, json)
 
 
 @app.command()
@@ -420,12 +426,7 @@ def perceive(
             families=family or TRAINED, csi=csi, pilots=pilots, reference=reference,  # type: ignore[arg-type]
             prefix=prefix, seed=seed, device=device, out=out, progress=display.stage,
         )  # fmt: skip
-    if json:
-        _emit(result.data)
-        return
-    _console().print(table(result.data))
-    if result.folder is not None:
-        typer.echo(f"folder {result.folder}")
+    _show(result, table, json)
 
 
 @app.command()
@@ -464,12 +465,7 @@ def feed(
             against=against, episode=episode, seed=seed, look=look, film=film, device=device,  # type: ignore[arg-type]
             out=out, progress=display.stage,
         )  # fmt: skip
-    if json:
-        _emit(result.data)
-        return
-    _console().print(table(result.data))
-    if result.folder is not None:
-        typer.echo(f"folder {result.folder}")
+    _show(result, table, json)
 
 
 @app.command()

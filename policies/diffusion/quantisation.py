@@ -28,6 +28,20 @@ Range = tuple[float, float]
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def _round_into(made: Any, layer: nn.Linear | nn.Conv2d, seen: Range) -> None:
+    """Fill the buffers of an int8 layer: weights in 127 steps a side per output, inputs in 255 over their range."""
+    weight = layer.weight.detach().float()
+    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-8) / 127.0
+    low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact: it pads
+    step = max(high - low, 1e-8) / 255.0
+    made.weight.copy_((weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).round().clamp(-127, 127))
+    made.weight_scale.copy_(scale)
+    if layer.bias is not None:
+        made.bias.copy_(layer.bias.detach())
+    made.input_scale.fill_(step)
+    made.input_zero.fill_(round(-low / step))
+
+
 class Int8Linear(nn.Module):
     """A linear layer whose weights and inputs are rounded to eight bits.
 
@@ -53,16 +67,7 @@ class Int8Linear(nn.Module):
     def of(cls, layer: nn.Linear, seen: Range) -> Int8Linear:
         """A float layer rounded, given the range of its inputs."""
         made = cls(layer.in_features, layer.out_features)
-        weight = layer.weight.detach().float()
-        scale = weight.abs().amax(1).clamp_min(1e-8) / 127.0
-        low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact
-        step = max(high - low, 1e-8) / 255.0
-        made.weight.copy_((weight / scale[:, None]).round().clamp(-127, 127))
-        made.weight_scale.copy_(scale)
-        if layer.bias is not None:
-            made.bias.copy_(layer.bias.detach())
-        made.input_scale.fill_(step)
-        made.input_zero.fill_(round(-low / step))
+        _round_into(made, layer, seen)
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -122,16 +127,7 @@ class Int8Conv2d(nn.Module):
     def of(cls, layer: nn.Conv2d, seen: Range) -> Int8Conv2d:
         """A float layer rounded, given the range of its inputs."""
         made = cls(tuple(layer.weight.shape), *_geometry(layer))
-        weight = layer.weight.detach().float()
-        scale = weight.abs().amax((1, 2, 3)).clamp_min(1e-8) / 127.0
-        low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact: it pads
-        step = max(high - low, 1e-8) / 255.0
-        made.weight.copy_((weight / scale[:, None, None, None]).round().clamp(-127, 127))
-        made.weight_scale.copy_(scale)
-        if layer.bias is not None:
-            made.bias.copy_(layer.bias.detach())
-        made.input_scale.fill_(step)
-        made.input_zero.fill_(round(-low / step))
+        _round_into(made, layer, seen)
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
