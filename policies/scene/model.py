@@ -17,7 +17,7 @@ from policies import rows
 from policies.diffusion import GUIDANCE, SOLVERS
 from policies.diffusion.compose import joint
 from policies.diffusion.guidance import Term
-from policies.diffusion.operators import Measurement, Nonlinear, Retained
+from policies.diffusion.operators import Measurement, Retained
 from policies.diffusion.process import Process
 from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import Spacing, grid
@@ -390,7 +390,7 @@ class ImageModel(EvenModel[ImageRequest, ImageReply]):
             seen = Measurement((scale * received).flatten(1), Retained(heard_of), 1.0)
             made.append(Term(GUIDANCE.parse(request.guidance), seen))
         if request.confirm:
-            again = Nonlinear(lambda x: said(faded(self.codec.encode(x, snr_db, count), gain)))
+            again = Retained(lambda x: said(faded(self.codec.encode(x, snr_db, count), gain)))
             made.append(Term(GUIDANCE.parse(request.confirm), Measurement(said(received), again, 1.0)))
         return made
 

@@ -35,7 +35,7 @@ class BlindDiffCom(SamplingDecoder):
     likelihood: Literal["moment", "variance-aware"] = Field(
         "moment", description="what moves the image: with the prior's covariance, or the data's variance alone"
     )
-    iterations: int = Field(2, ge=1, description="conjugate-gradient steps, each through prior and encoder")
+    iterations: int = Field(1, ge=1, description="conjugate-gradient steps, each through prior and encoder")
     strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
     last_ratio: float = Field(0.02, gt=0.0, description="σ/α of the last noise level")
     turns: int = Field(8, ge=0, description="times that codec and gains improve each other before")
