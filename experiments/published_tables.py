@@ -25,7 +25,10 @@ from agentsc.experiment.views import brief, judged
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PAGES = ("README.md", "docs/findings.md", "docs/priors.md", "docs/scenes.md", "docs/threats.md")
+PAGES = (
+    "README.md", "docs/architectures.md", "docs/baselines.md", "docs/findings.md", "docs/priors.md", "docs/scenes.md",
+    "docs/threats.md",
+)  # fmt: skip
 STEP_S = 5 / 64
 MESSAGING = ("intent", "negotiated", "full-trajectory", "mader", "rmader", "prioritised", "orca")
 LONG_CHECK = "rmader:delay_check_s=0.3125"
@@ -104,6 +107,73 @@ def highways_loss() -> str:
 def highways_delay() -> str:
     """Highways with ten agents against delay."""
     return _along("highways", "delay_ms", DELAYS, (*MESSAGING, LONG_CHECK), loss=0)
+
+
+LARGE = (*(("weave", n) for n in (10, 20, 28)), *(("circle", n) for n in (10, 20, 30)))
+LIMITS = ("intent", "orca", "mader", LONG_CHECK)
+
+
+def _limits(axis: str, values: Sequence[float], **fixed: float) -> str:
+    """Every fleet of the suite limits along one axis, values of one metric in one field."""
+    lines = []
+    for scenario, agents in LARGE:
+        for protocol in LIMITS:
+            same = {"scenario": scenario, "agents": agents, "protocol": protocol, **fixed}
+            cells = [rows_of("limits", **same, **{axis: value}) for value in values]
+            fields = [" / ".join(mean(cell, name, factor) for cell in cells) for name, factor in SHOWN]
+            lines.append([scenario, str(agents), f"`{protocol}`", *fields])
+    titles = ["scene", "agents", "protocol", "success", "collision-free", "makespan, steps"]
+    return table([*titles, "bit/s per agent"], lines)
+
+
+def limits_loss() -> str:
+    """Up to thirty agents against packet loss."""
+    return _limits("loss", LOSSES, delay_ms=0)
+
+
+def limits_delay() -> str:
+    """Up to thirty agents against delay."""
+    return _limits("delay_ms", (0, 78, 156, 312), loss=0)
+
+
+def circle() -> str:
+    """RMADER's circle: ten agents, speed limits, delays and losses; travel time is a mean over agents and episodes."""
+    stagger_s = 0.25 * 45 / 10  # how long after the first agent the ten set off, on average
+    lines = []
+    for v_max in (10, 5):
+        for protocol in ("negotiated", "mader:check_rounds=0", "rmader:delay_check_s=0.3", "orca"):
+            same = {"v_max": v_max, "protocol": protocol}
+            along = [{"delay_ms": delay, "loss": 0.0} for delay in (0, 50, 100, 200, 300)]
+            cells = [rows_of("rmader-circle", **same, **at) for at in along]
+            cells += [rows_of("rmader-circle", **same, delay_ms=0, loss=loss) for loss in (0.2, 0.5)]
+            line = [str(v_max), f"`{protocol}`"]
+            for part in (cells[:5], cells[5:]):
+                line.append(" / ".join(mean(cell, "collision_free_rate") for cell in part))
+                won = [[row["flowtime_s"] / row["agents"] for row in cell if row["success"]] for cell in part]
+                line.append(" / ".join(f"{np.mean(ways) - stagger_s:.2f}" if ways else "–" for ways in won))
+            lines.append(line)
+    titles = ["speed limit, m/s", "protocol", "collision-free at 0 / 50 / 100 / 200 / 300 ms", "travel time, s"]
+    return table([*titles, "collision-free at a loss of 0.2 / 0.5", "travel time, s"], lines)
+
+
+def architectures() -> str:
+    """Where machines run: success, makespan, reaction and bits over fleets and losses."""
+    lines = []
+    for suite in ("architectures", "architectures-large"):
+        if not (RESULTS / suite / "rows.parquet").is_file():
+            continue
+        for agents in sorted({row["agents"] for row in rows_of(suite)}):
+            for where in dict.fromkeys(row["architecture"] for row in rows_of(suite, agents=agents, protocol="intent")):
+                same = {"agents": agents, "architecture": where, "protocol": "intent"}
+                cells = [rows_of(suite, **same, loss=loss) for loss in (0.0, 0.2, 0.5)]
+                names = (
+                    "success_rate", "collision_free_rate", "makespan_s", "reaction_s", "bits_per_agent_s",
+                    "backhaul_bits_per_agent_s",
+                )  # fmt: skip
+                fields = [" / ".join(mean(cell, name) for cell in cells) for name in names]
+                lines.append([str(agents), f"`{where}`", *fields])
+    titles = ["agents", "architecture", "success", "collision-free", "makespan, s", "reaction, s"]
+    return table([*titles, "bit/s per agent", "of wire"], lines)
 
 
 def pattern() -> str:
@@ -311,6 +381,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "weave-delay": weave_delay,
     "highways-loss": highways_loss,
     "highways-delay": highways_delay,
+    "limits-loss": limits_loss,
+    "limits-delay": limits_delay,
+    "circle": circle,
+    "architectures": architectures,
     "pattern": pattern,
     "contacts": contacts,
     "mmd-weave": mmd_weave,

@@ -57,7 +57,7 @@ def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Compute what is missing, then write the summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--images", type=int, default=256)
     images = parser.parse_args().images
     for number, row in enumerate(ROWS):
         folder = folder_of(row)
