@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agentsc.semantic.simplify import fit
+from agentsc.semantic.simplify import WEIGHT, fit, restricted, worth
 from envs.scenery import CLASSES, FLOOR
 from policies.scene.map_code import MapCode
 
@@ -91,8 +91,15 @@ def pack(code: MapCode, layout: Layout, labels: NDArray[np.uint8], x: Floats, ro
         None if nothing fits.
     """
     # Maps that are made simpler have no class that was not there before, but perhaps the floor.
-    most = len(np.union1d(labels, [FLOOR]))
-    found = fit(code, labels, room - layout.colour_bits(most))
+    classes = np.union1d(labels, [FLOOR])
+    found = fit(code, labels, room - layout.colour_bits(len(classes)))
+    if layout.depth and (found is None or not found.whole):
+        # What the colours of classes that are left out would have taken is the map's.
+        dear = sorted(set(classes.tolist()) - {FLOOR}, key=lambda number: -WEIGHT[number])
+        for most in range(len(dear)):
+            again = fit(code, restricted(labels, dear[:most]), room - layout.colour_bits(1 + most))
+            if again is not None and (found is None or worth(again.labels, labels) > worth(found.labels, labels)):
+                found = again._replace(whole=False)
     if found is None:
         return None
     packet = np.unpackbits(np.frombuffer(found.packet, np.uint8))[: found.bits]

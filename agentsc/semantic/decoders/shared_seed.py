@@ -28,6 +28,8 @@ PLAIN = Separation.model_validate({})
 """The code that is fallen back on."""
 BLANK = 20.0
 """Noise-to-signal ratio σ/α that pictures without colours start at: nothing of a start is left."""
+AT_A_TIME = 128
+"""Pictures that a sender draws in one batch: more are no faster. What is drawn does not depend on it."""
 Bytes = NDArray[np.uint8]
 
 
@@ -268,6 +270,10 @@ class Sender:
 
     def _score(self, rows: NDArray[np.intp], frames: Bytes) -> NDArray[np.float64]:
         """How good what the receiver will show of frames [n, bytes] is for the images ``rows`` [n]."""
+        parts = [slice(start, start + AT_A_TIME) for start in range(0, len(rows), AT_A_TIME)]
+        return np.concatenate([self._score_some(rows[part], frames[part]) for part in parts])
+
+    def _score_some(self, rows: NDArray[np.intp], frames: Bytes) -> NDArray[np.float64]:
         made, calls = self.decoder.show(self.receiver, frames)
         np.add.at(self.told["sender_calls"], rows, calls)
         if self.decoder.criterion == "pixels":
