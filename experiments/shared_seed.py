@@ -1,6 +1,6 @@
 """What a sender's look at the receiver's picture buys, and at what price; what codes survive a second pass.
 
-    python experiments/shared_seed.py [--scenes 64]     # about 5 minutes of one core; keeps finished cells
+    python experiments/shared_seed.py [--scenes 64]     # about 6 minutes of one core; keeps finished cells
 
 AWGN of 10 dB, and for one table Rayleigh fading of the same mean; bird's-eye scenes of 32 × 32 pixels from number 0 on,
 that nothing was trained or tuned on; seed 0.
