@@ -170,8 +170,12 @@ class SharedSeed(Decoder):
 
     def drafts(self, receiver: Receiver, frames: Bytes) -> Drafts:
         """What frames say is to be drawn."""
-        read = lambda packets: receiver.core.sample(MapRequest(MAPS, counted(packets), packets)).labels  # noqa: E731
-        return seeded.read(read, self.layout, frames)
+
+        def maps(packets: Bytes) -> NDArray[np.uint8]:
+            found: NDArray[np.uint8] = receiver.core.sample(MapRequest(MAPS, counted(packets), packets)).labels
+            return found
+
+        return seeded.read(maps, self.layout, frames)
 
     def paint(self, receiver: Receiver, drafts: Drafts) -> ImageReply:
         """The generator: pictures in [−1, 1], of a draft and its seed alone."""
