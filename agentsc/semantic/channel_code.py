@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agentsc.links.radio.link import LADDER
 from agentsc.links.radio.modulation import BITS
 from agentsc.links.radio.packet_error import SHIPPED, read_curves, tabulated
-from agentsc.semantic.channel import Heard, mutual_information
+from agentsc.semantic.channel import Heard, SymbolChannel, mutual_information
 from envs.errors import ConfigError
 
 Code = Literal["capacity", "ldpc", "phy"]
@@ -25,6 +25,19 @@ CHECKSUM = 16
 """Bits by which a receiver tells whether a block is whole, as TS 38.212 has for blocks up to 3,824 bits."""
 ITERATIONS = 20
 """Of belief propagation."""
+
+
+class Crossed(NamedTuple):
+    """What comes of frames of B images.
+
+    Attributes:
+        heard: on the way. frames: uint8 [B, bytes], as they are where they arrive. error: probability [B] that they do
+            not.
+    """
+
+    heard: Heard
+    frames: NDArray[np.uint8]
+    error: NDArray[np.float64]
 
 
 class Format(NamedTuple):
@@ -73,6 +86,24 @@ def block_errors(chosen: Format, heard: Heard) -> NDArray[np.float64]:
     flat = np.exp2(carried / heard.uses.data) - 1.0
     curve = read_curves(SHIPPED)[chosen.mode]
     return tabulated(curve, flat, np.full(len(flat), chosen.bits + CHECKSUM))
+
+
+def cross(
+    code: Code, chosen: Format, frames: NDArray[np.uint8], channel: SymbolChannel, uses: int, first: int
+) -> Crossed:
+    """Send frames [B, bits // 8] over ``uses`` symbols each.
+
+    Args:
+        chosen: by `plan`, for this code. first: number of the first image.
+    """
+    if code == "phy":
+        phy = Phy(chosen, uses)
+        heard = channel.send(phy.send(frames), first=first)
+        received, good = phy.receive(heard)
+        return Crossed(heard, received, np.where(good, 0.0, 1.0))
+    # Whether a block arrives hangs on gains and noise alone: any symbols of that energy show it.
+    heard = channel.send(np.ones((len(frames), uses), np.complex128), first=first)
+    return Crossed(heard, frames, block_errors(chosen, heard))
 
 
 def require_phy() -> None:

@@ -146,6 +146,27 @@ class Decoder(Plugin):
         """
 
 
+    def kept(self, receiver: Receiver, arrival: Any, decoded: Decoded) -> Mapping[str, NDArray]:
+        """Whether what was sent comes out again if the received images are sent in turn: metrics → [B], `code_facts`.
+
+        Of analog decoders `transmit` tells how far symbols move; those that send bits say here what of them stays.
+
+        Args:
+            arrival: as `decode` had it. decoded: what came of it.
+        """
+        return NO_FACTS
+
+
+def code_facts(share: NDArray[np.float64], lost: NDArray[np.bool_]) -> dict[str, NDArray]:
+    """``code_kept``, the share of a code that an image gives again, and ``code_same``, whether all of it does.
+
+    Args:
+        share: [B]. lost: [B], images of which nothing arrived, and that therefore have no code; they get NaN.
+    """
+    whole = np.where(lost, np.nan, np.asarray(share, np.float64))
+    return {"code_kept": whole, "code_same": np.where(lost, np.nan, whole == 1.0)}
+
+
 class DrawingDecoder(Decoder):
     """A decoder that draws images: with the mean of several draws, and the dial between distortion and perception."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,16 @@ def without_speckles(labels: Labels) -> Labels:
         if cells.sum() <= _SPECKLE:
             made = _filled(made, number, cells)
     return made
+
+
+def restricted(labels: Labels, kept: Collection[int]) -> Labels:
+    """The map in the classes ``kept`` and the floor alone: pieces of others give way to what surrounds them."""
+    allowed = np.union1d(np.fromiter(kept, np.int64), [FLOOR])
+    made = labels
+    for number, cells in sorted(_pieces(labels), key=lambda piece: int(piece[1].sum())):
+        if number not in allowed:
+            made = _filled(made, number, cells)
+    return np.where(np.isin(made, allowed), made, np.uint8(FLOOR))
 
 
 Piece = tuple[int, NDArray[np.bool_]]

@@ -64,6 +64,14 @@ def fit(x: NDArray[np.float32], kind: Still, bits: int) -> tuple[NDArray[np.uint
     return frames, length
 
 
+def again(frame: NDArray[np.uint8], x: NDArray[np.float32], kind: Still) -> bool:
+    """Whether an image [3, H, W], written at the quality of a frame (zeros may follow its code), gives that code."""
+    if not len(frame) or frame[0] >= len(QUALITIES):
+        return False
+    code = np.frombuffer(write(x, kind, QUALITIES[frame[0]]), np.uint8)
+    return len(code) <= len(frame) and bool((frame[: len(code)] == code).all()) and not frame[len(code) :].any()
+
+
 def _file(x: NDArray[np.float32], kind: Still, quality: int) -> bytes:
     from PIL import Image
 

@@ -178,7 +178,9 @@ def _send(
     rows: dict[str, list[NDArray]] = {}
     for first in range(0, total, CHUNK):
         x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
+        began = time.process_time()
         heard, arrival = decoder.send(receiver, channel, x, count, first, expected)
+        sender_cpu_ms = 1e3 * (time.process_time() - began) / len(x)
         keys = keyed.hash_words(seed, keyed.stream_id("decoder"), first + np.arange(len(x)))
         began = time.process_time()
         decoded = decoder.decode(receiver, arrival, keys)
@@ -186,17 +188,21 @@ def _send(
         got = np.clip(decoded.x, -1.0, 1.0)
         found = {
             "network_calls": decoded.calls, "cpu_ms": np.full(len(x), cpu_ms),
+            "sender_cpu_ms": np.full(len(x), sender_cpu_ms),
             "channel_uses": np.full(len(x), heard.uses.total), "bytes_equivalent": heard.capacity_bits / 8.0,
         }  # fmt: skip
         gain = heard.gain if decoded.gain is None else decoded.gain
         if decoder.analog:
             # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth.
             noise = heard.noise_variance if decoded.gain is None else heard.true_noise
-            again = gain * receiver.encode(got, expected, count)
-            found["residual"] = np.mean(np.abs(heard.received - again) ** 2, axis=1) / noise
+            again, said = receiver.encode(got, expected, count), receiver.encode(x, expected, count)
+            found["residual"] = np.mean(np.abs(heard.received - gain * again) ** 2, axis=1) / noise
+            found["code_moved"] = np.mean(np.abs(again - said) ** 2, axis=1)
         if channel.csi != "known" and channel.link.fades:
             found["gain_nmse"] = np.mean(np.abs(gain - heard.true_gain) ** 2, axis=1)
-        for name, values in (found | dict(decoded.facts)).items():
+        found.update(decoded.facts)
+        found.update(decoder.kept(receiver, arrival, decoded))
+        for name, values in found.items():
             rows.setdefault(name, []).append(np.asarray(values))
         parts.append(0.5 * (got + 1.0))
         report("images", min(first + CHUNK, total), total, {})

@@ -25,6 +25,8 @@ LEVELS = 64
 _WIDTHS = np.geomspace(*SCALES, 64)
 _REACH: NDArray[np.int64] = np.ceil(8.0 * _WIDTHS).astype(np.int64) + 1
 """Greatest number of each width that can be written; what is further off is cut to it."""
+_INSIDE = 0.4
+"""How far from a number what rounds to it may be, to be safe: less than half."""
 
 
 def _tables() -> Tables:
@@ -101,28 +103,67 @@ class TransformCodec:
             waiting = waiting[level[waiting] >= 0]
         return frames, length, level
 
-    def read(self, data: NDArray[np.uint8]) -> Floats:
-        """Images float32 [batch, *shape] in [−1, 1] of bytes [batch, n]; whatever the bytes, some image."""
+    def read(self, data: NDArray[np.uint8], steps: int = 0) -> Floats:
+        """Images float32 [batch, *shape] in [−1, 1] of bytes [batch, n]; whatever the bytes, some image.
+
+        Args:
+            steps: of projection onto the images that have this code, see `_projected`.
+        """
+        numbers, _, level = self._numbers(data)
+        quality = _quality(level).to(self.device)
+        with torch.no_grad():
+            made = self.network.synthesise(numbers, quality).float().clamp(-1.0, 1.0)
+        if steps:
+            made = self._projected(made, numbers, quality, steps)
+        return np.asarray(made.cpu().numpy())
+
+    def again(self, data: NDArray[np.uint8], x: torch.Tensor) -> NDArray[np.float64]:
+        """Share [batch] of the whole numbers in bytes [batch, n] that x [batch, *shape], coded at the same quality,
+        gives again. With 1 the bytes are the same: there is nothing else in them."""
+        _, wanted, level = self._numbers(data)
+        symbols, table = self._symbols(x, level)
+        return np.asarray(np.mean(symbols - _REACH[table] == wanted, axis=1))
+
+    def _projected(self, x: torch.Tensor, numbers: torch.Tensor, quality: torch.Tensor, steps: int) -> torch.Tensor:
+        """Images near x [batch, *shape] whose analysis rounds to ``numbers`` [batch, channels, h, w].
+
+        Every step is the shortest one that takes what is outside of the rounding intervals into them, were the
+        analysis linear; an image that is inside stays as it is. No step needs a size that would have to be tuned.
+        Reference: Xu et al., "Idempotence and perceptual image compression", 2024, whose constraint this is; Polyak,
+        "Minimization of unsmooth functionals", 1969, for the step.
+        """
+        for _ in range(steps):
+            x = x.detach().requires_grad_(True)
+            with torch.enable_grad():
+                off = (self.network.analyse(x, quality) - numbers).abs()
+                outside = (off - _INSIDE).clamp_min(0.0).square().sum((1, 2, 3))
+                (slope,) = torch.autograd.grad(outside.sum(), x)
+            size = 2.0 * outside / slope.square().sum((1, 2, 3)).clamp_min(1e-12)
+            x = (x - size[:, None, None, None] * slope).clamp(-1.0, 1.0)
+        return x.detach()
+
+    def _numbers(self, data: NDArray[np.uint8]) -> tuple[torch.Tensor, NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers [batch, channels, h, w] of bytes, the whole numbers [batch, m] as they are coded, and levels."""
         reader = Reader(data, self.tables)
         batch, side = len(data), self.shape[1] // 4
         level = reader.get(np.full((batch, 1), len(_WIDTHS), np.int64))[:, 0]
         quality = _quality(level).to(self.device)
+        whole: list[NDArray[np.int64]] = []
 
         def settle(number: int, places: torch.Tensor, forecast: Forecast) -> torch.Tensor:
             index = _index(forecast.scale)
             keep = places.cpu().numpy()
             chosen = index[:, :, keep]
             table = chosen.reshape(batch, -1)
-            found = (reader.get(table) - _REACH[table]).reshape(chosen.shape)
+            whole.append(reader.get(table) - _REACH[table])
             gap = np.zeros(index.shape)
-            gap[:, :, keep] = found
+            gap[:, :, keep] = whole[-1].reshape(chosen.shape)
             return torch.as_tensor(gap, device=self.device) + forecast.mean
 
         with torch.no_grad():
             like = torch.zeros(batch, 1, side, side, dtype=torch.float64, device=self.device)
             numbers = self._exact.fill(like, quality.double(), settle)
-            made = self.network.synthesise(numbers.float(), quality)
-        return np.clip(made.float().cpu().numpy(), -1.0, 1.0)
+        return numbers.float(), np.concatenate(whole, axis=1), level
 
     def _symbols(self, x: torch.Tensor, level: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Symbols and their tables [batch, m], in the order in which they are coded."""
@@ -160,18 +201,21 @@ def _index(scale: torch.Tensor) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class CodeRequest:
-    """Images to be coded in so many bits, or frames to be decoded.
+    """Images to be coded in so many bits, frames to be decoded, or images to be compared with frames.
 
     Attributes:
-        model: name. keys: uint64 [batch], only counted. what: encode or decode.
-        rows: float32 [batch, *shape] in [−1, 1], or frames uint8 [batch, bits // 8]. bits: of a frame.
+        model: name. keys: uint64 [batch], only counted. what: encode, decode or again (`TransformCodec.again`).
+        rows: float32 [batch, *shape] in [−1, 1], or to decode frames uint8 [batch, bits // 8]. bits: of a frame.
+        steps: of projection, to decode. frames: to compare with.
     """
 
     model: str
     keys: NDArray[np.uint64]
-    what: Literal["encode", "decode"]
+    what: Literal["encode", "decode", "again"]
     rows: NDArray
     bits: int
+    steps: int = 0
+    frames: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,8 +223,8 @@ class CodeReply:
     """What came of it.
 
     Attributes:
-        rows: frames or images. length: bytes in use [batch]. level: quality [batch], −1 where nothing fits (to encode);
-            both zero to decode. report: how it was served.
+        rows: frames, images or shares. length: bytes in use [batch]. level: quality [batch], −1 where nothing fits (to
+            encode); both zero otherwise. report: how it was served.
     """
 
     rows: NDArray
@@ -197,25 +241,31 @@ class TransformModel(EvenModel[CodeRequest, CodeReply]):
 
     def check(self, request: CodeRequest) -> None:
         check_keys(request.keys)
-        if request.what not in ("encode", "decode") or request.bits < 0:
+        if request.what not in ("encode", "decode", "again") or request.bits < 0 or request.steps < 0:
             raise ConfigError(
-                f"bits must be at least 0 and what encode or decode, got {request.bits} and {request.what!r}"
+                f"bits and steps must be at least 0 and what encode, decode or again, got {request.bits}, "
+                f"{request.steps} and {request.what!r}"
             )
-        if request.what == "encode":
+        if request.what != "decode":
             check_rows("rows", request.rows, len(request.keys), self.codec.shape)
-        elif request.rows.dtype != np.uint8 or request.rows.shape != (len(request.keys), request.bits // 8):
-            raise ConfigError(
-                f"rows must be uint8 [{len(request.keys)}, {request.bits // 8}], got {request.rows.dtype} "
-                f"{list(request.rows.shape)} (frames of bits // 8 bytes)"
-            )
+        if request.what != "encode":
+            frames = request.rows if request.what == "decode" else np.asarray(request.frames)
+            if frames.dtype != np.uint8 or frames.shape != (len(request.keys), request.bits // 8):
+                raise ConfigError(
+                    f"{'rows' if request.what == 'decode' else 'frames'} must be uint8 [{len(request.keys)}, "
+                    f"{request.bits // 8}], got {frames.dtype} {list(frames.shape)} (frames of bits // 8 bytes)"
+                )
 
     def key(self, request: CodeRequest) -> Hashable:
-        return request.what, request.bits
+        return request.what, request.bits, request.steps
 
     def serve(self, request: CodeRequest, meter: Meter) -> CodeReply:
         with meter.forward(len(request.rows)):
-            if request.what == "encode":
-                x = torch.as_tensor(np.array(request.rows, np.float32), device=self.device)
-                return CodeReply(*self.codec.fit(x, request.bits))
             nothing = np.zeros(len(request.rows), np.int64)
-            return CodeReply(self.codec.read(request.rows), nothing, nothing)
+            if request.what == "decode":
+                return CodeReply(self.codec.read(request.rows, request.steps), nothing, nothing)
+            x = torch.as_tensor(np.array(request.rows, np.float32), device=self.device)
+            if request.what == "encode":
+                return CodeReply(*self.codec.fit(x, request.bits))
+            assert request.frames is not None
+            return CodeReply(self.codec.again(request.frames, x), nothing, nothing)

@@ -12,7 +12,8 @@ long a packet is, is told by whoever carries it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 
 from envs.errors import ConfigError
 from envs.scenery import AGENT, CLASSES, FLOOR, GOAL, OBSTACLE
+from policies.models import Meter, Model, check_keys
 from policies.networks.context_net import FIXED, SCALES, ContextNet
+from policies.requests import Report
 from policies.scene.files import load
 
 Labels = NDArray[np.uint8]
@@ -146,3 +149,43 @@ class MapCode:
             self._powers, labels,
         )  # fmt: skip
         return finer(labels, self.size)
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """Packets to be read. model: name. keys: uint64 [batch], counted. packets: uint8 [batch, n], filled with zeros."""
+
+    model: str
+    keys: NDArray[np.uint64]
+    packets: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MapReply:
+    """labels: uint8 [batch, size, size]. report: how it was served."""
+
+    labels: Labels
+    report: Report | None = None
+
+
+class MapModel(Model[MapRequest, MapReply]):
+    """A map code of the core: reads packets; senders, who have to search for one that fits, take ``code`` itself."""
+
+    smallest = 1
+
+    def __init__(self, code: MapCode) -> None:
+        self.code = code
+
+    def check(self, request: MapRequest) -> None:
+        check_keys(request.keys)
+        if request.packets.dtype != np.uint8 or request.packets.ndim != 2 or len(request.packets) != len(request.keys):
+            raise ConfigError(
+                f"packets must be uint8 [{len(request.keys)}, n], got {request.packets.dtype} "
+                f"{list(request.packets.shape)} (of class maps)"
+            )
+
+    def key(self, request: MapRequest) -> Hashable:
+        return request.packets.shape[1]
+
+    def sample(self, request: MapRequest, meter: Meter) -> MapReply:
+        return MapReply(np.stack([self.code.decode(packet.tobytes()) for packet in request.packets]))

@@ -16,13 +16,14 @@ from policies.models import Precision
 from policies.scene.codec import ImageCodec, JsccCodec
 from policies.scene.digital import TransformCodec, TransformModel
 from policies.scene.files import load
+from policies.scene.map_code import MapCode, MapModel
 from policies.scene.model import CodecModel, ImageModel, SceneModel
 from policies.scene.paint import PAINTER, PaintModel
 from policies.scene.refine import RefineModel
 
 CODEC, PRIOR, SEGMENTER = "jscc", "scene-prior", "segmenter"
-TRANSFORM, REFINER = "ntc", "conditional"
-"""Names of the models, in the core and among the weights; the last two are only loaded for decoders that ask."""
+TRANSFORM, REFINER, MAPS = "ntc", "conditional", "map-coder"
+"""Names of the models, in the core and among the weights; the last three are only loaded for decoders that ask."""
 
 
 def denoiser_of(network: torch.nn.Module, sigma_data: float) -> Denoise:
@@ -87,8 +88,13 @@ def _painter(path: Path | str | None, device: str, precision: Precision) -> Pain
     return PaintModel(network, float(spec["data_sigma"]), int(spec["data_size"]), device)
 
 
+def _maps(path: Path | str | None, device: str, precision: Precision) -> MapModel:
+    return MapModel(MapCode.load({} if path is None else {MAPS: path}))
+
+
 _FURTHER: dict[str, Callable[[Path | str | None, str, Precision], Any]] = {
     TRANSFORM: _transform,
     REFINER: _refiner,
     PAINTER: _painter,
+    MAPS: _maps,
 }

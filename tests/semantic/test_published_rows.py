@@ -22,7 +22,7 @@ def _script(name: str = "semantic_channel") -> ModuleType:
 
 
 SCRIPT = _script()
-FIGURES, BLIND = _script("semantic_figures"), _script("blind_gains")
+FIGURES, BLIND, SEEDS = _script("semantic_figures"), _script("blind_gains"), _script("shared_seed")
 
 
 def test_the_summary_says_what_the_results_say() -> None:
@@ -74,3 +74,22 @@ def test_the_table_of_blind_gains_is_that_of_its_rows() -> None:
         own = frame.filter(*(polars.col(name) == row[name] for name in ("link", "decoder", "csi")))
         assert len(own) == int(row["scenes"])
         assert own[row["metric"]].mean() == pytest.approx(float(row["mean"]), rel=1e-5)
+
+
+def test_the_tables_of_shared_seeds_are_those_of_their_rows() -> None:
+    frame = polars.read_parquet(SEEDS.OUT / "images.parquet")
+    page = (ROOT / "docs" / "shared-seed.md").read_text()
+    assert (SEEDS.OUT / "summary.md").read_text() == SEEDS.summary(frame), "python experiments/shared_seed.py"
+    for name, lines in SEEDS.sections(frame).items():
+        assert f"<!-- results:shared-seed {name} -->\n" + "\n".join(lines) + "\n<!-- end -->" in page, name
+    rows = polars.read_csv(SEEDS.OUT / "rows.csv")
+    for cell in SEEDS.CELLS:
+        assert len(SEEDS.of(frame, cell)) >= 64
+        for row in SEEDS.of(rows.with_columns(image=0), cell).iter_rows(named=True):
+            found = SEEDS.figure_of(SEEDS.of(frame, cell), row["metric"])
+            assert row["mean"] == pytest.approx(found["mean"], abs=1e-5) and row["n"] == found["n"]
+    # A sender that looks first gains at equal bits, but for the seed's number.
+    cells = [cell for cell in SEEDS.CELLS if cell.part == "seeds" and cell.cbr == "1/24"]
+    miou = [SEEDS.of(frame, cell)["miou"].mean() for cell in cells]
+    bits = [SEEDS.of(frame, cell)["coded_bits"].mean() for cell in cells]
+    assert miou == sorted(miou) and max(bits) - min(bits) <= 4.0

@@ -23,9 +23,14 @@ from policies.scene.shipped import scene_core
 
 METRICS = {
     "psnr_db", "ssim", "miou", "miou_sent", "fd_task", "fd_task_floor", "network_calls", "cpu_ms", "channel_uses",
-    "bytes_equivalent", "residual",
+    "bytes_equivalent", "residual", "sender_cpu_ms",
 }  # fmt: skip
-MORE = {"separation": {"outage", "coded_bits"}, "prompted": {"prompt_bits"}}
+CODED = {"outage", "coded_bits", "code_kept", "code_same"}
+MORE = {
+    "separation": CODED,
+    "shared-seed": CODED | {"seeds_tried", "raises", "fell_back", "sender_calls", "promised"},
+    "prompted": {"prompt_bits"},
+}
 
 
 def test_every_decoder_gives_what_the_contract_says(weights: dict[str, Path], tmp_path: Path) -> None:
@@ -34,18 +39,21 @@ def test_every_decoder_gives_what_the_contract_says(weights: dict[str, Path], tm
         assert result.received.shape == result.sent.shape == (3, 3, 32, 32)
         assert result.received.min() >= 0.0 and result.received.max() <= 1.0
         analog = DECODERS.create(name).analog
-        assert set(result.metrics) == METRICS | MORE.get(name, set())
+        assert set(result.metrics) == METRICS | MORE.get(name, set()) | ({"code_moved"} if analog else set())
         for metric, figure in result.metrics.items():
             assert set(figure) >= {"mean", "ci95", "n"}
             if metric.startswith("fd_task"):
                 assert figure["mean"] is None and "64" in figure["reason"]
             elif metric == "residual" and not analog:
                 assert figure["mean"] is None and "bits" in figure["reason"]
+            elif metric in ("code_kept", "code_same") and result.metrics["outage"]["mean"] == 1.0:
+                assert figure["mean"] is None, "of nothing there is no code"
             else:
                 assert np.isfinite(figure["mean"]) and figure["n"] == 3
         steps = getattr(DECODERS.create(name), "steps", 0)
         # Guided by a map, each step has one call with the map and one without.
-        assert result.metrics["network_calls"]["mean"] == (2 * steps if name == "prompted" else steps)
+        each = 2 if name in ("prompted", "shared-seed") else 1
+        assert result.metrics["network_calls"]["mean"] == each * steps
         assert result.metrics["channel_uses"]["mean"] == 256
         assert result.metrics["bytes_equivalent"]["mean"] == pytest.approx(256 * np.log2(11.0) / 8.0)
         kept = json.loads((tmp_path / name / "result.json").read_text())

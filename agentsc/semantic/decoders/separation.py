@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from agentsc.semantic import DECODERS, channel_code, stills
 from agentsc.semantic.channel import Heard, SymbolChannel
 from agentsc.semantic.channel_code import Code
-from agentsc.semantic.receiver import Decoded, Decoder, Floats, Receiver, counted
+from agentsc.semantic.receiver import Decoded, Decoder, Floats, Receiver, code_facts, counted
 from envs import keyed
 from policies.scene.digital import CodeRequest, TransformModel
 from policies.scene.shipped import TRANSFORM
@@ -54,9 +55,16 @@ class Separation(Decoder):
     target: float = Field(
         0.01, gt=0.0, lt=1.0, description="block error accepted at that SNR, with ldpc and phy; it decides the mode"
     )
+    idempotent: int = Field(
+        0, ge=0, le=64,
+        description="steps by which the receiver moves an image of ntc to where coding it again gives the same code; 4"
+        " are enough, 0 leaves it as it is",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _check(self) -> Separation:
+        if self.idempotent and self.source != "ntc":
+            raise ValueError(f"idempotent must be 0 with source {self.source}, got {self.idempotent} (ntc has it)")
         if self.code == "phy":
             channel_code.require_phy()
         return self
@@ -72,15 +80,7 @@ class Separation(Decoder):
         chosen = channel_code.plan(self.code, count, design, self.target)
         frames, length = self.write(receiver, x, chosen.bits)
         spent, nothing = 8 * np.maximum(length, 0), length < 0
-        if self.code == "phy":
-            phy = channel_code.Phy(chosen, count)
-            heard = channel.send(phy.send(frames), first=first)
-            frames, good = phy.receive(heard)
-            error = np.where(good, 0.0, 1.0)
-        else:
-            # Whether a block arrives hangs on gains and noise alone: any symbols of that energy show it.
-            heard = channel.send(np.ones((len(x), count), np.complex128), first=first)
-            error = channel_code.block_errors(chosen, heard)
+        heard, frames, error = channel_code.cross(self.code, chosen, frames, channel, count, first)
         return heard, Delivered(frames, np.where(nothing, 1.0, error), spent)
 
     def write(self, receiver: Receiver, x: Floats, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -93,10 +93,12 @@ class Separation(Decoder):
     def read(self, receiver: Receiver, frames: NDArray[np.uint8]) -> Floats:
         """Images [B, *shape] of frames; of none that are no code."""
         if self.source == "ntc":
-            request = CodeRequest(TRANSFORM, counted(frames), "decode", frames, 8 * frames.shape[1])
+            request = CodeRequest(
+                TRANSFORM, counted(frames), "decode", frames, 8 * frames.shape[1], steps=self.idempotent
+            )
             made: Floats = receiver.core.sample(request).rows
             return made
-        images = self._plain(receiver, len(frames))
+        images = plain(receiver, len(frames))
         size = receiver.codec.shape[-1]
         for row, frame in enumerate(frames):
             try:
@@ -108,11 +110,23 @@ class Separation(Decoder):
     def decode(self, receiver: Receiver, arrival: Delivered, keys: NDArray[np.uint64]) -> Decoded:
         lost = keyed.uniform(keys, keyed.stream_id("block")) < arrival.error
         whole = np.where(lost[:, None], np.uint8(0), arrival.frames)
-        x = np.where(lost[:, None, None, None], self._plain(receiver, len(keys)), self.read(receiver, whole))
+        x = np.where(lost[:, None, None, None], plain(receiver, len(keys)), self.read(receiver, whole))
         facts = {"outage": lost.astype(np.float64), "coded_bits": arrival.spent.astype(np.float64)}
         return Decoded(x.astype(np.float32), np.zeros(len(keys), np.int64), facts=facts)
 
-    def _plain(self, receiver: Receiver, count: int) -> Floats:
-        model = receiver.core.models[TRANSFORM]
-        assert isinstance(model, TransformModel)
-        return np.broadcast_to(model.codec.mean[:, None, None], (count, *receiver.codec.shape)).astype(np.float32)
+    def kept(self, receiver: Receiver, arrival: Delivered, decoded: Decoded) -> Mapping[str, NDArray]:
+        return code_facts(self.again(receiver, arrival.frames, decoded.x), decoded.facts["outage"] > 0.0)
+
+    def again(self, receiver: Receiver, frames: NDArray[np.uint8], x: Floats) -> NDArray[np.float64]:
+        """Share [B] of the numbers in frames that images, coded at the same quality, give; 0 or 1 for files."""
+        if self.source == "ntc":
+            request = CodeRequest(TRANSFORM, counted(frames), "again", x, 8 * frames.shape[1], frames=frames)
+            return np.asarray(receiver.core.sample(request).rows)
+        return np.asarray([stills.again(*pair, self.source) for pair in zip(frames, x, strict=True)], np.float64)
+
+
+def plain(receiver: Receiver, count: int) -> Floats:
+    """What is shown where nothing arrives, [count, *shape]: the mean colour of scenes, which goes with the code."""
+    model = receiver.core.models[TRANSFORM]
+    assert isinstance(model, TransformModel)
+    return np.broadcast_to(model.codec.mean[:, None, None], (count, *receiver.codec.shape)).astype(np.float32)

@@ -118,3 +118,16 @@ def test_what_is_no_map_is_refused() -> None:
             code.encode(labels, halvings)
     with pytest.raises(ConfigError, match="width"):
         ContextNet(width=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, SCALES - 1), st.binary(max_size=40))
+def test_reading_and_coding_again_gives_the_same_packet(seed: int, classes: int, halvings: int, foreign: bytes) -> None:
+    code = code_of(seed % 3)
+    packet = code.encode(random_map(seed, classes), halvings)
+    assert code.encode(code.decode(packet), halvings) == packet
+    # Bytes that nobody wrote are brought to a packet of the same map by one pass, and stay.
+    seen = code.decode(foreign)
+    scale = (foreign or b"\0")[0] >> 6
+    settled = code.encode(seen, scale)
+    assert np.array_equal(code.decode(settled), seen) and code.encode(code.decode(settled), scale) == settled
