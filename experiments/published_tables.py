@@ -148,12 +148,14 @@ def circle() -> str:
             cells += [rows_of("rmader-circle", **same, delay_ms=0, loss=loss) for loss in (0.2, 0.5)]
             line = [str(v_max), f"`{protocol}`"]
             for part in (cells[:5], cells[5:]):
-                line.append(" / ".join(mean(cell, "collision_free_rate") for cell in part))
+                for rate in ("collision_free_rate", "success_rate"):
+                    line.append(" / ".join(mean(cell, rate) for cell in part))
                 won = [[row["flowtime_s"] / row["agents"] for row in cell if row["success"]] for cell in part]
                 line.append(" / ".join(f"{np.mean(ways) - stagger_s:.2f}" if ways else "–" for ways in won))
             lines.append(line)
-    titles = ["speed limit, m/s", "protocol", "collision-free at 0 / 50 / 100 / 200 / 300 ms", "travel time, s"]
-    return table([*titles, "collision-free at a loss of 0.2 / 0.5", "travel time, s"], lines)
+    late, lost = "at 0 / 50 / 100 / 200 / 300 ms", "at a loss of 0.2 / 0.5"
+    titles = ["speed limit, m/s", "protocol", f"collision-free {late}", "success", "travel time, s"]
+    return table([*titles, f"collision-free {lost}", "success", "travel time, s"], lines)
 
 
 def architectures() -> str:
