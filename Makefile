@@ -49,7 +49,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds late-boxes limits rmader-circle \
+SUITES := mmd-scenes loss-delay bits-vs-success links threats worlds late-boxes missions limits rmader-circle \
 	architectures architectures-large
 # What is there already is kept: delete experiments/results/SUITE to compute it anew.
 results: $(VENV)/.dev

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from agentsc.experiment.run import run
     from agentsc.experiment.schema import schema
     from agentsc.experiment.watch import record, watch
+    from agentsc.semantic.feed.operator import feed
+    from agentsc.semantic.perceive import perceive
     from agentsc.semantic.transmit import transmit
     from policies.training import train
 
@@ -36,10 +38,12 @@ __all__ = [
     "compare",
     "doctor",
     "export",
+    "feed",
     "frame",
     "freeze",
     "leaderboard",
     "listing",
+    "perceive",
     "record",
     "run",
     "schema",
@@ -54,10 +58,12 @@ _CALLS = {
     "compare": "agentsc.experiment.compare",
     "doctor": "agentsc.experiment.doctor",
     "export": "agentsc.experiment.export",
+    "feed": "agentsc.semantic.feed.operator",
     "frame": "agentsc.experiment.frame",
     "freeze": "agentsc.experiment.freeze",
     "leaderboard": "agentsc.experiment.leaderboard",
     "listing": "agentsc.catalog",
+    "perceive": "agentsc.semantic.perceive",
     "record": "agentsc.experiment.watch",
     "run": "agentsc.experiment.run",
     "schema": "agentsc.experiment.schema",

@@ -32,7 +32,7 @@ KINDS: dict[str, Kind] = {
     "solvers": Kind("policies.diffusion", "SOLVERS", "how a sample is drawn from noise"),
     "guidance": Kind("policies.diffusion", "GUIDANCE", "terms that steer a sample"),
     "terms": Kind("agentsc.protocol.terms", "TERMS", "what plans are charged beside collisions, and open goals"),
-    "decoders": Kind("agentsc.semantic", "DECODERS", "receivers of the semantic channel"),
+    "decoders": Kind("agentsc.semantic", "RECEIVERS", "receivers of the semantic channel"),
     "suites": Kind("agentsc.experiment.suites", "BENCHMARKS", "benchmark matrices, and core"),
     "views": Kind("agentsc.experiment.views", "VIEWS", "tables and figures of a benchmark"),
     "presets": Kind("policies.presets", "PRESETS", "what agentsc train can train"),

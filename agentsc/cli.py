@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -347,6 +348,16 @@ def train(
     _emit(card)
 
 
+def _show(result: Any, table: Callable[[Any], Any], json: bool) -> None:
+    """What the semantic channel's commands print: one JSON object, or a table and where the files are."""
+    if json:
+        _emit(result.data)
+        return
+    _console().print(table(result.data))
+    if result.folder is not None:
+        typer.echo(f"folder {result.folder}")
+
+
 @app.command()
 def transmit(
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="Picture file; or give --scene.")] = None,
@@ -362,6 +373,7 @@ def transmit(
     pilots: Annotated[int, typer.Option(help="Pilots of an image, with ls and mmse.")] = 1,
     reference: Annotated[str, typer.Option(help="What snr_db is relative to: transmit or received.")] = "transmit",
     prefix: Annotated[int, typer.Option(help="Samples of cyclic prefix, with ofdm.")] = 12,
+    design_snr_db: Annotated[float | None, typer.Option(help="SNR that senders expect; else the link's.")] = None,
     seed: Annotated[int, typer.Option(help="Key of the channel and the decoder.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
@@ -377,15 +389,83 @@ def transmit(
         result = call(
             image, scene=scene, link=link, cbr=cbr, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
             families=family or TRAINED, longest=longest, csi=csi, pilots=pilots,  # type: ignore[arg-type]
-            reference=reference, prefix=prefix, seed=seed, device=device, out=out,  # type: ignore[arg-type]
+            reference=reference, prefix=prefix, design_snr_db=design_snr_db, seed=seed,  # type: ignore[arg-type]
+            device=device, out=out,
             progress=display.stage,
         )  # fmt: skip
-    if json:
-        _emit(result.data)
-        return
-    _console().print(table(result.data))
-    if result.folder is not None:
-        typer.echo(f"folder {result.folder}")
+    _show(result, table, json)
+
+
+@app.command()
+def perceive(
+    scene: Annotated[int, typer.Option(help="Number of the first scene.")],
+    link: Annotated[str, typer.Option(help="Radio with snr_db, e.g. rayleigh:snr_db=5.")] = "awgn:snr_db=10",
+    bits: Annotated[str, typer.Option(help="Information bits of a scene, e.g. 512.")] = "512",
+    decoder: Annotated[str, typer.Option(help="Path, see: agentsc list decoders.")] = "map",
+    images: Annotated[int, typer.Option(help="Scenes to send.")] = 16,
+    view: Annotated[str, typer.Option(help="birds-eye or onboard.")] = "birds-eye",
+    family: Annotated[list[str] | None, typer.Option(help="Map family of scenes; repeat for several.")] = None,
+    csi: Annotated[str, typer.Option(help="What the receiver knows of gains: known, ls, mmse or unknown.")] = "known",
+    pilots: Annotated[int, typer.Option(help="Pilots of a scene, with ls and mmse.")] = 1,
+    reference: Annotated[str, typer.Option(help="What snr_db is relative to: transmit or received.")] = "transmit",
+    prefix: Annotated[int, typer.Option(help="Samples of cyclic prefix, with ofdm.")] = 12,
+    seed: Annotated[int, typer.Option(help="Key of the channel and the receiver.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell a machine what is where in scenes, at a budget of bits, and show how well it knows."""
+    from agentsc.experiment.progress import Display
+    from agentsc.semantic.perceive import perceive as call
+    from agentsc.semantic.perceive import table
+    from envs.scenery import TRAINED
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            scene=scene, link=link, bits=bits, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
+            families=family or TRAINED, csi=csi, pilots=pilots, reference=reference,  # type: ignore[arg-type]
+            prefix=prefix, seed=seed, device=device, out=out, progress=display.stage,
+        )  # fmt: skip
+    _show(result, table, json)
+
+
+@app.command()
+def feed(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a recording's .npz file.")],
+    link: Annotated[str, typer.Option(help="Radio of the packets that carry tokens.")] = "erasure:p=0.2",
+    image_link: Annotated[
+        str | None, typer.Option(help="Radio of the picture, with snr_db; --link if it has one, else awgn:snr_db=10.")
+    ] = None,
+    cbr: Annotated[str, typer.Option(help="Complex channel uses per number of the picture.")] = "1/12",
+    decoder: Annotated[str, typer.Option(help="Receiver of the picture, see: agentsc list decoders.")] = "jscc",
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 10.0,
+    pixels: Annotated[int, typer.Option(help="Of the film per side.")] = 128,
+    stale: Annotated[str, typer.Option(help="Objects between packets: extrapolate or hold.")] = "extrapolate",
+    refresh_s: Annotated[float | None, typer.Option(help="Seconds between key frames; one alone by default.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Of the run; all of it by default.")] = None,
+    symbol_rate: Annotated[float, typer.Option(help="Channel uses per second, for the key frame.")] = 100_000.0,
+    against: Annotated[int, typer.Option(help="Frames also sent whole, to compare with.")] = 4,
+    episode: Episode = None,
+    seed: Annotated[int, typer.Option(help="Key of links and decoder.")] = 0,
+    look: Annotated[int, typer.Option(help="Seed of colours and light.")] = 0,
+    film: Annotated[str, typer.Option(help="Kind of film: gif or mp4.")] = "gif",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and film.")] = None,
+    json: Json = False,
+) -> None:
+    """Send a film of a run to an operator: a key frame, and tokens for what moves."""
+    from agentsc.experiment.progress import Display
+    from agentsc.semantic.feed.operator import feed as call
+    from agentsc.semantic.feed.operator import table
+
+    with Display(_console(stderr=True)) as display:
+        result = call(
+            run, link=link, image_link=image_link, cbr=cbr, decoder=decoder, fps=fps, pixels=pixels,
+            stale=stale, refresh_s=refresh_s, seconds=seconds, symbol_rate=symbol_rate,  # type: ignore[arg-type]
+            against=against, episode=episode, seed=seed, look=look, film=film, device=device,  # type: ignore[arg-type]
+            out=out, progress=display.stage,
+        )  # fmt: skip
+    _show(result, table, json)
 
 
 @app.command()

@@ -362,7 +362,7 @@ def write_set(
     return written
 
 
-_UNWRITTEN = ("queue", "sites", "shape", "events")
+_UNWRITTEN = ("queue", "sites", "shape", "events", "unknown")
 """Parts of a world that a scene file has no place for."""
 _FREE = ("name", "notes", "episodes", "obstacles", "flow", "stops", "adherence", *_UNWRITTEN)
 _NUMBERS = tuple(f for f in World.__dataclass_fields__ if f not in _FREE)

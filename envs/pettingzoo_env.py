@@ -337,7 +337,9 @@ ways from their announcement on, for all agents; who has not joined or has faile
         world, spots, speeds = self.world, self._arena.position[0], self._arena.velocity[0]
         goal = self._goals[0] - spots
 
-        ranges = cast(self._map, spots, self._angles, self.sensing)
+        # What nobody is told of can still be felt: rays end where something stands.
+        solid = self._map if world.unknown is None else self._arena.story.obstructed[0]
+        ranges = cast(solid, spots, self._angles, self.sensing)
 
         offset = spots - spots[:, None]
         gap = np.linalg.norm(offset, axis=-1)

@@ -107,6 +107,21 @@ class Registry:
         ]
 
 
+class Joined(Registry):
+    """The plug-ins of several registries, whose names differ.
+
+    Args:
+        kind: plural noun. parts: the registries.
+    """
+
+    def __init__(self, kind: str, *parts: Registry) -> None:
+        super().__init__(kind)
+        self._parts = parts
+
+    def _load(self) -> dict[str, type[Plugin]]:
+        return {name: part.get(name) for part in self._parts for name in part}
+
+
 def parse_spec(part: str, rule: str, field: str) -> tuple[str, dict[str, float | str]]:
     """Name and parameters of ``NAME[:key=value,…]``.
 

@@ -36,7 +36,7 @@ class Story:
         visited_tick: int64 [lane, site], when an agent first rested at a site; -1 for not yet.
         visible, solid: bool [lane, box], late boxes that can be seen, and that stand.
         known: bool [lane, agent, box], late boxes that each agent has seen so far.
-        obstructed: lane → its geometry, for lanes in which some late box stands.
+        obstructed: lane → its geometry, for lanes in which some late box stands, or obstacles that nobody knew.
     """
 
     def __init__(self, world: World) -> None:
@@ -56,6 +56,8 @@ class Story:
         self.known = np.zeros((lanes, agents, boxes), bool)
         self.maps = LateMaps(world.obstacles, self.events.boxes)
         self.obstructed: dict[int, Obstacles] = {}
+        if world.unknown is not None:
+            self.obstructed = {lane: world.truth(lane) for lane in range(lanes)}
         self.joined, self.failed = self._joins <= 0, self._fails <= 0
         self.alive = self.joined & ~self.failed
         self.running = self.events.running(0, (lanes, agents))

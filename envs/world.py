@@ -14,6 +14,7 @@ from envs.errors import ConfigError
 from envs.events import DIE, GOAL, START, Events
 from envs.geometry import Obstacles
 from envs.tasks import GoalQueue, Resources, Shape, Sites
+from envs.unknown import Unknown
 
 Float = NDArray[np.float32]
 
@@ -60,7 +61,8 @@ class World:
         notes: provenance, one line.
         queue: goals that follow each other; ``goals`` are then the first ones. sites: places to cover.
         shape: a formation to keep. events: what happens on the way. resources: places of limited capacity.
-            None for none of it.
+        unknown: obstacles that no agent knows at the start; ``obstacles`` are then those that all know. None for
+            none of it.
 
     Raises:
         ValueError: starts and goals of other shapes. ConfigError: tasks or events that do not fit the world.
@@ -91,6 +93,7 @@ class World:
     shape: Shape | None = None
     events: Events | None = None
     resources: Resources | None = None
+    unknown: Unknown | None = None
 
     def __post_init__(self) -> None:
         lanes = len(self.episodes)
@@ -101,13 +104,36 @@ class World:
         delay = np.zeros(self.agents) if self.start_delay_s is None else self.start_delay_s
         if delay.shape != (self.agents,) or not ((delay >= 0) & np.isfinite(delay)).all():
             raise ConfigError(f"world.start_delay_s must be {self.agents} finite seconds, none negative, got {delay}")
-        for part in (self.queue, self.sites, self.shape, self.events):
+        for part in (self.queue, self.sites, self.shape, self.events, self.unknown):
             if part is not None:
                 part.check(*self.starts.shape[:2])
         if self.queue is not None and not np.array_equal(self.queue.goals[:, :, 0], self.goals):
             raise ConfigError("world.goals must be the first ones of world.queue, got others")
         if self.events is not None:
             self._check_events(self.events)
+        if self.unknown is not None:
+            self._check_unknown(self.unknown)
+
+    def _check_unknown(self, unknown: Unknown) -> None:
+        """Cells are those that plans are made on, nobody starts or ends in an obstacle, and no boxes come late."""
+        if unknown.cell != self.cell or self.bounds != unknown.bounds or self.radius >= self.cell / 2:
+            raise ConfigError(
+                f"world.unknown must cover the arena with planning cells that agents fit in, got bounds "
+                f"{unknown.bounds} of {unknown.cell:g} m in {self.bounds} of {self.cell:g} m, radius {self.radius:g} m"
+            )
+        if self.queue is not None or self.sites is not None or self.events is not None:
+            raise ConfigError("world.unknown must come without a queue, sites and events, got some beside it")
+        for lane in range(self.lanes):
+            spots = np.concatenate([self.starts[lane], self.goals[lane]])
+            least = float(self.truth(lane).signed_distance(spots).min(initial=np.inf))
+            if least < self.radius:
+                raise ConfigError(
+                    f"world.unknown.occupied must keep {self.radius:g} m from starts and goals, got {least:.3f} m"
+                )
+
+    def truth(self, lane: int) -> Obstacles:
+        """What stands in a lane from the start on, whether anybody knows or not."""
+        return self.obstacles if self.unknown is None else self.unknown.obstacles(lane, self.obstacles)
 
     def _check_events(self, events: Events) -> None:
         """Goals change for one reason only, and no late box stands where an agent starts or has to go."""
@@ -176,7 +202,7 @@ class World:
             via=None if self.via is None else self.via[pick],
             **{
                 name: part.select(pick)
-                for name in ("queue", "sites", "shape", "events")
+                for name in ("queue", "sites", "shape", "events", "unknown")
                 if (part := getattr(self, name)) is not None
             },
         )

@@ -159,8 +159,12 @@ class DiffusionCore:
             self._waiting += tickets
         return tickets
 
-    def flush(self) -> None:
-        """Serve everything that waits; returns when all that was submitted before has its outcome."""
+    def flush(self, wanted: Sequence[Ticket] | None = None) -> None:
+        """Serve what waits, urgent models first; returns when all that was submitted before has its outcome.
+
+        Args:
+            wanted: return as soon as these have theirs; what is less urgent goes on waiting for whoever wants that.
+        """
         with self._busy:
             with self._queue:
                 waiting, self._waiting = self._waiting, []
@@ -168,7 +172,12 @@ class DiffusionCore:
             for ticket in waiting:
                 name = ticket.request.model
                 groups.setdefault((name, self.models[name].key(ticket.request)), []).append(ticket)
-            for (name, _), tickets in groups.items():
+            order = sorted(groups.items(), key=lambda group: -self.models[group[0][0]].urgency)
+            for number, ((name, _), tickets) in enumerate(order):
+                if wanted is not None and all(ticket.done for ticket in wanted):
+                    with self._queue:  # in front of what has come meanwhile
+                        self._waiting = [each for _, left in order[number:] for each in left] + self._waiting
+                    return
                 self._serve(name, tickets)
 
     def statistics(self) -> dict[str, Any]:

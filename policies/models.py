@@ -79,6 +79,8 @@ class Model(ABC, Generic[Request, Reply]):
 
     device: torch.device = torch.device("cpu")
     smallest: int = 16
+    urgency: int = 0
+    """Of what waits together, more urgent models are served first: vehicles wait for plans, people for pictures."""
 
     @abstractmethod
     def check(self, request: Request) -> None:

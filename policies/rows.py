@@ -47,8 +47,8 @@ def finite(batch: Any) -> NDArray[np.bool_]:
 
 
 def _note(array: NDArray, good: list[NDArray[np.bool_]]) -> NDArray:
-    if np.issubdtype(array.dtype, np.floating):
-        good.append(np.isfinite(array.reshape(len(array), -1)).all(1))
+    real = np.issubdtype(array.dtype, np.floating)
+    good.append(np.isfinite(array.reshape(len(array), -1)).all(1) if real else np.ones(len(array), np.bool_))
     return array
 
 

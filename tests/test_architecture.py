@@ -17,9 +17,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = {"envs": {"envs"}, "policies": {"envs", "policies"}, "agentsc": {"envs", "policies", "agentsc"}}
 """Room → rooms that it may import."""
-NAMED_OTHERWISE = {"rerun": ["rerun-sdk"]}
+NAMED_OTHERWISE = {"rerun": ["rerun-sdk"], "sionna": ["sionna-no-rt"]}
 """Import name → distribution, of optional libraries that may not be installed."""
 PURE_ENVS = {"camera", "compiled", "errors", "geometry", "keyed", "maps", "navigation", "registry", "scenery"}
+PURE_ENVS |= {"unknown"}
 """What the policies may see of the world."""
 
 
@@ -132,7 +133,7 @@ def test_heavy_libraries_wait_until_they_are_needed(code: str, banned: tuple[str
 def test_every_library_used_is_declared_and_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = (r for extra in ("film", "rllib", "rerun", "tensorboard") for r in extras[extra])
+    optional = (r for extra in ("film", "rllib", "rerun", "tensorboard", "phy") for r in extras[extra])
     declared = {_name(r) for r in [*project["dependencies"], *optional]}
     pinned = {_name(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     owners = packages_distributions()
@@ -171,7 +172,8 @@ def test_links_in_the_docs_lead_somewhere(page: str) -> None:
             assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
 
 
-EXAMPLES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md"]
+EXAMPLES = ["extending.md", "guidance.md", "engine.md", "radio.md", "access.md", "topology.md", "semantic.md",
+            "perceive.md"]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", EXAMPLES)

@@ -92,7 +92,9 @@ def test_list_names_what_the_readme_promises(capsys: pytest.CaptureFixture[str])
     ours = {"intent", "negotiated", "market", "perfect-link"}
     assert found["protocols"] >= ours | {"silent", "orca", "full-trajectory", "mader", "rmader"}
     assert found["presets"] >= {"edge-prior", "jscc", "scene-prior", "segmenter"}
+    assert found["presets"] >= {"map-coder", "soft-map", "map-prior", "map-to-scene"}
     assert found["decoders"] >= {"jscc", "sdedit", "diffcom", "hifi-diffcom", "variance-aware", "moment", "daps"}
+    assert found["decoders"] >= {"map", "soft-map", "gesco", "q-gesco", "gated", "hybrid", "latent"}
 
 
 def test_list_for_people(capsys: pytest.CaptureFixture[str]) -> None:

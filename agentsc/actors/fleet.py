@@ -23,6 +23,7 @@ from agentsc.protocol import Beliefs, Block, Counters, Setup, Trace
 from policies.requests import SampleReply, SampleRequest
 
 if TYPE_CHECKING:
+    from agentsc.mapping.service import MapView
     from policies.core import DiffusionCore
 
 Floats = NDArray[np.float32]
@@ -45,6 +46,9 @@ class Fleet(Protocol):
 
     def sense(self, boxes: Floats, tick: int) -> None:
         """Late boxes that agents have seen, float32 [lane, agent, box, 5], NaN for others; called when one is new."""
+
+    def survey(self, view: MapView, tick: int) -> None:
+        """What agents know of a map that nobody was told; called when that has changed for some."""
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who takes part from ``tick`` on, bool [lane, agent]; called when that has changed."""
@@ -145,6 +149,9 @@ class LocalFleet:
 
     def sense(self, boxes: Floats, tick: int) -> None:
         self.block.sense(boxes, tick)
+
+    def survey(self, view: MapView, tick: int) -> None:
+        self.block.survey(view, tick)
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         self.block.muster(alive, tick)

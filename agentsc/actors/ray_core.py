@@ -47,7 +47,7 @@ class CoreActor:
         """The same for requests that the caller holds itself: one message instead of many."""
         tickets = self.core.submit_many([request for request in requests if request is not None])
         if tickets:
-            await asyncio.get_running_loop().run_in_executor(self._worker, self.core.flush)
+            await asyncio.get_running_loop().run_in_executor(self._worker, self.core.flush, tickets)
         answers = iter([ticket.result() for ticket in tickets])
         return [None if request is None else next(answers) for request in requests]
 

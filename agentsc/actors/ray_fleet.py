@@ -16,6 +16,7 @@ from agentsc.actors.fleet import Maker, crash, inbox_of, join_packets, make_core
 from agentsc.actors.ray_core import CoreActor
 from agentsc.actors.session import load, open_session
 from agentsc.links.medium import Deliveries, Packets
+from agentsc.mapping.service import MapView
 from agentsc.protocol import Beliefs, Counters, Setup, Trace
 from envs.errors import ConfigError, RunError
 from policies.requests import SampleReply, SampleRequest
@@ -32,7 +33,7 @@ class HostActor:
     def __init__(self, variant: Maker, setup: Setup, ids: NDArray[np.int64], core: Any) -> None:
         self.block = variant.block(setup, ids.tolist())
         if core is not None:
-            self.block.sample = lambda request: _get(core.sample.remote(request))
+            self.block.sample = lambda request: fetch(core.sample.remote(request))
 
     def listen(self, inbox: Deliveries, clock: int, deciding: bool) -> SampleRequest | None:
         """Take packets in; when deciding, say what to sample about peers."""
@@ -62,6 +63,10 @@ class HostActor:
     def sense(self, boxes: Floats, tick: int) -> None:
         """Late boxes that agents of this block have seen."""
         self.block.sense(boxes, tick)
+
+    def survey(self, view: MapView, tick: int) -> None:
+        """What agents of this block know of the map."""
+        self.block.survey(view, tick)
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """Who of this block takes part from now on."""
@@ -119,7 +124,7 @@ class RayFleet:
             wanted = [h.propose.remote(reply, clock) for h, reply in zip(self.hosts, imagined, strict=True)]
             sampled = self._sample(wanted)
         return join_packets(
-            _get([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
+            fetch([h.speak.remote(reply, clock) for h, reply in zip(self.hosts, sampled, strict=True)])
         )
 
     def act(self, position: Floats, velocity: Floats, proximity: Floats, tick: int) -> Floats:
@@ -127,51 +132,54 @@ class RayFleet:
             host.act.remote(position[:, ids], velocity[:, ids], proximity[:, ids], tick)
             for host, ids in zip(self.hosts, self.ids, strict=True)
         ]
-        return np.concatenate(_get(calls), axis=1)
+        return np.concatenate(fetch(calls), axis=1)
 
     def retire(self, active: NDArray[np.bool_]) -> None:
-        _get([host.retire.remote(active) for host in self.hosts])
+        fetch([host.retire.remote(active) for host in self.hosts])
 
     def retarget(self, goal: Floats, tick: int) -> None:
-        _get([host.retarget.remote(goal[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+        fetch([host.retarget.remote(goal[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def sense(self, boxes: Floats, tick: int) -> None:
-        _get([host.sense.remote(boxes[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+        fetch([host.sense.remote(boxes[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+
+    def survey(self, view: MapView, tick: int) -> None:
+        fetch([host.survey.remote(view.of(ids), tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
-        _get([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
+        fetch([host.muster.remote(alive[:, ids], tick) for host, ids in zip(self.hosts, self.ids, strict=True)])
 
     def begin(self, starts: Floats, goals: Floats, lanes: NDArray[np.bool_]) -> None:
-        _get([host.begin.remote(starts, goals, lanes) for host in self.hosts])
+        fetch([host.begin.remote(starts, goals, lanes) for host in self.hosts])
 
     def late(self, agents: NDArray[np.bool_]) -> None:
-        _get([host.late.remote(agents) for host in self.hosts])
+        fetch([host.late.remote(agents) for host in self.hosts])
 
     def crash(self, died: NDArray[np.bool_], started: NDArray[np.bool_]) -> None:
         pairs = zip(self.hosts, self.ids, strict=True)
-        _get([host.crash.remote(died[:, ids], started[:, ids]) for host, ids in pairs])
+        fetch([host.crash.remote(died[:, ids], started[:, ids]) for host, ids in pairs])
 
     def trace(self, tick: int) -> Trace | None:
-        reports = _get([host.report.remote(tick) for host in self.hosts])
+        reports = fetch([host.report.remote(tick) for host in self.hosts])
         for _, formed, _ in reports:
             self._formed += formed
         return Trace.join([trace for trace, _, _ in reports])
 
     def beliefs(self) -> list[Beliefs]:
         self._formed += [
-            b for _, formed, _ in _get([h.report.remote(0) for h in self.hosts]) for b in formed
+            b for _, formed, _ in fetch([h.report.remote(0) for h in self.hosts]) for b in formed
         ]
         formed, self._formed = self._formed, []
         return _distinct(formed)
 
     def counters(self) -> Counters:
-        every = [counters for _, _, counters in _get([host.report.remote(0) for host in self.hosts])]
+        every = [counters for _, _, counters in fetch([host.report.remote(0) for host in self.hosts])]
         return Counters(
             *(np.sum([getattr(c, name) for c in every], axis=0) for name in Counters.__annotations__)
         )
 
     def network(self) -> tuple[float, int]:
-        return (0.0, 0) if self.core is None else spent(_get(self.core.statistics.remote()))
+        return (0.0, 0) if self.core is None else spent(fetch(self.core.statistics.remote()))
 
     def close(self) -> None:
         if self._started_ray:
@@ -181,7 +189,7 @@ class RayFleet:
                 ray.kill(actor)
 
 
-def _get(references: Any) -> Any:
+def fetch(references: Any) -> Any:
     """`ray.get`, with errors as the actors raised them."""
     try:
         return ray.get(references)

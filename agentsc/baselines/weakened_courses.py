@@ -73,7 +73,7 @@ class HastyRally(IntentBlock):
 
 
 class Turncoats(IntentBlock):
-    """Who has agreed to a rally's course waits until all have, or a majority has left: it leaves when it is tired of it."""
+    """Who has agreed to a rally's course waits until all have, or a majority has left: it leaves all the same."""
 
     def _may_leave(self, row: int) -> bool:
         return True

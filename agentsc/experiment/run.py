@@ -138,6 +138,12 @@ def prepare(config: RunConfig) -> Job:
             f"scenario must keep goals, agents and map as they are with protocol {config.protocol.name}, which plans "
             f"only once, got {config.scenario.name} (choose another protocol, or set its events to 0)"
         )
+    if world.unknown is not None and (protocol.hosted or not protocol.explores):
+        raise ConfigError(
+            f"scenario must have a map that all know with protocol {config.protocol.name}"
+            f"{' and machines at hubs' if protocol.hosted else ''}, got {config.scenario.name} (choose the protocol "
+            "negotiated with its architecture distributed, which finds its way over unknown maps)"
+        )
     if world.processes_die and protocol.hosted:
         raise ConfigError(
             f"scenario must let processes run with machines at hubs, got {config.scenario.name} with processes that "

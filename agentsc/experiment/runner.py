@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from envs.arena import Arena, Step
 from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
 from envs.world import World
+
+if TYPE_CHECKING:
+    from agentsc.mapping.service import MapService, Sharing
 
 
 def make_fleet(config: RunConfig, variant: Variant, setup: Setup) -> Fleet:
@@ -116,6 +120,7 @@ class _Run:
         self.running = self.arena.running
         if not self.running.all():
             fleet.late(~self.running)
+        self.mapping = None if world.unknown is None else make_mapping(config, variant, world)
         self.unheard = np.zeros(world.lanes, np.int64)
         self.spoke = np.zeros(world.lanes, np.int64)
         self.header_bits, self.crc_bits = np.zeros_like(self.spoke), np.zeros_like(self.spoke)
@@ -124,6 +129,8 @@ class _Run:
         self.round_ms: list[float] = []
         self.grid = grid = NavigationGrid(world.obstacles, world.radius, world.cell, extent=world.bounds)
         shortest = grid.lengths(world.starts.reshape(-1, 2), world.goals.reshape(-1, 2))
+        if world.unknown is not None:  # of the map as it really is
+            shortest = np.concatenate([true_lengths(world, lane) for lane in range(world.lanes)])
         lanes, agents = world.lanes, world.agents
         self.log = RunLog(
             episodes=world.episodes,
@@ -179,6 +186,8 @@ class _Run:
     def _announce(self, tick: int) -> None:
         """Tell agents what has changed for themselves: goals, whether they take part and run, what they see."""
         arena = self.arena
+        if self.mapping is not None:
+            self.mapping.look(arena.position, tick)
         seen = arena.known_boxes()
         if seen is not self.seen:
             before, self.seen = self.seen, seen
@@ -230,6 +239,10 @@ class _Run:
             clock = tick * self.rounds + number
             inbox = self._deliver(clock)
             self.age.update(self._between_agents(inbox), clock)
+            if self.mapping is not None:
+                self.mapping.exchange(self.arena.position, clock)
+                if number == 0 and self.mapping.changed:
+                    self.fleet.survey(self.mapping.view(), tick)
             began = time.perf_counter()
             packets = self.fleet.round(inbox, clock, deciding=number == 0)
             if number == 0:
@@ -359,6 +372,8 @@ class _Run:
             self.active = self.active & ~done
             self.fleet.retire(self.active)
             self.medium.retire(self.active)
+            if self.mapping is not None:
+                self.mapping.retire(self.active)
 
     def _report(self, tick: int) -> None:
         if self.progress is None:
@@ -382,6 +397,8 @@ class _Run:
         log.radio |= getattr(self.fleet, "columns", dict)()
         if world.events is not None:
             log.radio["unheard"] = self.unheard
+        if self.mapping is not None:
+            log.radio |= self.mapping.columns()
         outcome(log, world, self.arena.story, self.grid)
         log.link_losses = medium.books.by_link
         log.graph = self.graphs.columns if self.graphed else {}
@@ -433,6 +450,25 @@ class _Run:
             cover,
             count,
         )
+
+
+def make_mapping(config: RunConfig, variant: Variant, world: World) -> MapService:
+    """How agents come to know the world's map, as their protocol has it."""
+    from agentsc.mapping.service import MapService
+
+    sharing: Sharing = getattr(variant, "map_sharing", "none")
+    core = None
+    if sharing == "prior":
+        from agentsc.mapping.prior import map_core
+
+        core = map_core(None, config.device)
+    return MapService(world, sharing, variant.radio or config.link, config.seed, config.rounds_per_tick, core)
+
+
+def true_lengths(world: World, lane: int) -> NDArray[np.float32]:
+    """Shortest ways [agent] on a lane's map as it really is, metres."""
+    grid = NavigationGrid(world.truth(lane), world.radius, world.cell, extent=world.bounds)
+    return np.asarray(grid.lengths(world.starts[lane], world.goals[lane]), np.float32)
 
 
 def nearest(position: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -54,7 +54,7 @@ _CAME_LATER: dict[str, Tree] = {
         **{"trigger": "surprise", "tells_boxes": True},
         # Rows of `intent` from before have no proposals, and are of maps without a motion pattern, as it is by default.
         **{"proposals": 4, "proposals_for": "patterned", "tube": 3.0, "against": 30.0, "drawn": "joint"},
-        **{"silence_s": None, "terms": "", "collision_weight": 1.0, "age_spread": 0.0},
+        **{"map_sharing": "tokens", "silence_s": None, "terms": "", "collision_weight": 1.0, "age_spread": 0.0},
     },
     "scenario": {"any_station": False, "march": 0, "restarts": 0, "down_s": 5.0},
     "plan_code": {"name": "spline", "delta_bits": 6},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from agentsc.protocol.architectures import Hosted
 from agentsc.protocol.architectures.hybrid import Hybrid
 from envs.errors import ConfigError
 from envs.world import World
+
+if TYPE_CHECKING:
+    from agentsc.mapping.service import MapView
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -223,6 +226,9 @@ class HostedFleet:
         if self._alone is not None:
             clocks: Any = self._clocks(tick, 1)
             self._alone.retarget(goal, clocks)
+
+    def survey(self, view: MapView, tick: int) -> None:
+        """Nothing: worlds with maps that nobody knows are refused before hubs are made (`agentsc.experiment.run`)."""
 
     def muster(self, alive: Flags, tick: int) -> None:
         """See `Fleet.muster`."""

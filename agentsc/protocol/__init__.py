@@ -34,6 +34,8 @@ from policies.trajectory.route import CLEARANCE, Guide
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentsc.mapping.service import MapView
+
 PROTOCOLS = Registry("protocols", "agentsc.protocol.variants", "agentsc.baselines")
 
 Floats = NDArray[np.float32]
@@ -225,6 +227,14 @@ class Block(ABC):
         """
         del boxes, tick
 
+    def survey(self, view: MapView, tick: int) -> None:
+        """Some of these agents know more of a map that nobody was told (`envs.unknown`); called before a tick's rounds.
+
+        Args:
+            view: what each agent of the block knows. Protocols that do not look at it leave this as it is.
+        """
+        del view, tick
+
     def muster(self, alive: NDArray[np.bool_], tick: int) -> None:
         """From ``tick`` on these agents take part: the others have failed, or not joined yet.
 
@@ -329,6 +339,11 @@ class Variant(Plugin):
     @property
     def restarts(self) -> bool:
         """Whether it has a rule for processes that die, start anew or come late."""
+        return False
+
+    @property
+    def explores(self) -> bool:
+        """Whether its agents find their way over a map that nobody was told."""
         return False
 
     @property

@@ -87,11 +87,12 @@ def _sweep(price: Any, pause: Any, moves: Any, charges: Any, value: Any) -> None
     array("float32", 2), array("float32", 3), array("int64", 2), array("float32", 1),
     array("int64", 1), array("int64", 2), array("float32", 4), array("float32", 3),
     array("float32", 1), types.float32, types.float32, types.float32, types.float32,
+    types.boolean,
     result("float32", 4), result("float32", 4), result("float32", 3), result("float32", 3), result("float32", 1),
 )  # fmt: skip
 def foresee(
     fields: Any, costs: Any, moves: Any, move_s: Any, goal: Any, corner: Any, peers: Any, penalty: Any,
-    origin: Any, cell: Any, distance: Any, step_s: Any, speed: Any,
+    origin: Any, cell: Any, distance: Any, step_s: Any, speed: Any, corners: Any,
     value: Any, tolls: Any, to_go: Any, way: Any, toll: Any,
 ) -> None:  # fmt: skip
     """Fill in `agentsc.protocol.space_time.Foresight` for every agent.
@@ -100,6 +101,7 @@ def foresee(
         fields: [goal, node], metres. costs: [move, row, column], finite where a move is allowed.
         moves: [move, 2]. move_s: [move], seconds. goal: [n]. corner: [n, 2], window's first row and column.
         peers: [n, peer, 2·steps + 1, 2]. penalty: [n, peer, step + 1].
+        corners: whether moves may not cut corners of what is blocked on the goals' own maps either.
         value, tolls: [n, step + 1, side, side]. to_go: [n, side, side]. way: [n, step + 1, 2]. toll: [n].
     """
     steps, side = value.shape[1] - 1, value.shape[2]
@@ -125,6 +127,11 @@ def foresee(
                         # Moves are those of the first map: on another one, whence nobody gets home is blocked.
                         onto = (row + moves[m, 0]) * columns + column + moves[m, 1]
                         allowed = np.isfinite(fields[goal[n], onto])
+                        if corners and allowed and moves[m, 0] != 0 and moves[m, 1] != 0:
+                            beside = fields[goal[n], (row + moves[m, 0]) * columns + column]
+                            allowed = np.isfinite(beside)
+                            beside = fields[goal[n], row * columns + column + moves[m, 1]]
+                            allowed = allowed and np.isfinite(beside)
                     price[m, node] = move_s[m] if allowed else _FAR
         _charge(x0, y0, _HALF * cell, distance, peers[n], penalty[n], side, busy, charges)
         _sweep(price, pause, moves, charges, value[n])
@@ -193,15 +200,17 @@ def foreseen(
 
 @kernel(
     array("float32", 3), array("float32", 2), array("int64", 1), array("float32", 2),
-    types.int64, types.int64, array("float32", 1), types.float32, result("float32", 2),
+    types.int64, types.int64, array("float32", 1), types.float32, types.boolean, result("float32", 2),
 )  # fmt: skip
 def geodesic(
-    points: Any, goal: Any, goal_row: Any, fields: Any, rows: Any, columns: Any, origin: Any, cell: Any, metres: Any
+    points: Any, goal: Any, goal_row: Any, fields: Any, rows: Any, columns: Any, origin: Any, cell: Any, corners: Any,
+    metres: Any,
 ) -> None:
     """``metres`` [n, k] from points [n, k, 2] to goals [n, 2] over the static map, by the best of four nodes around.
 
     Args:
         goal_row: [n], into ``fields`` [goal, node], metres. rows, columns: of the grid of nodes.
+        corners: whether a node may not be gone to across the corner of one that is blocked on the goal's own map.
     """
     for n in range(points.shape[0]):
         for k in range(points.shape[1]):
@@ -217,7 +226,13 @@ def geodesic(
                 for c in range(low_c, low_c + 2):
                     dx, dy = np.float32(c) - x, np.float32(r) - y
                     way = _FAR
-                    if 0 <= r < rows and 0 <= c < columns:
+                    inside = 0 <= r < rows and 0 <= c < columns
+                    if corners and inside:
+                        own_r = min(max(int(np.floor(y + _HALF)), 0), rows - 1)
+                        own_c = min(max(int(np.floor(x + _HALF)), 0), columns - 1)
+                        inside = np.isfinite(fields[goal_row[n], own_r * columns + c])
+                        inside = inside and np.isfinite(fields[goal_row[n], r * columns + own_c])
+                    if inside:
                         way = fields[goal_row[n], r * columns + c] + np.sqrt(dx * dx + dy * dy) * cell
                     best = min(best, way)
             metres[n, k] = best

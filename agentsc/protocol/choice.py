@@ -62,6 +62,11 @@ class ChoosingBlock(SituatedBlock):
         # What scrapes along a wall is not worth an exact check.
         walls = self.ground(due).signed_distance(rough[:, :, ::STRIDE]).min(-1)
         total += WALL_S * (walls < self.setup.world.radius)
+        if self.terrain is not None:  # nor is what leads to where nobody has looked
+            count = rough.shape[1]
+            flat = rough.reshape(-1, *rough.shape[2:])
+            known = self.terrain.clear(np.repeat(due, count), flat, self.setup.world.radius)
+            total += WALL_S * ~known.reshape(-1, count)
         order = np.argsort(total, axis=1, kind="stable")[:, : self.variant.consider]
         best = np.take_along_axis(control, order[..., None, None], axis=1)
         total = np.take_along_axis(total, order, axis=1)
@@ -191,7 +196,7 @@ class ChoosingBlock(SituatedBlock):
         metres = np.empty(points.shape[:2], np.float32)
         _kernels.geodesic(
             np.ascontiguousarray(points, np.float32), self.goal[mine], self.goal_row[mine], self.guide.fields,
-            *grid.shape, grid.origin, grid.cell, metres,
+            *grid.shape, grid.origin, grid.cell, self.guide.many_maps, metres,
         )  # fmt: skip
         return np.asarray(metres / self.speed, np.float32)
 
@@ -216,6 +221,9 @@ class ChoosingBlock(SituatedBlock):
                 world.obstacles, part[:, :-1], part[:, 1:], world.radius * 1.01, 2e-3 * world.radius
             )
             ok[some] &= clearance.min(1) >= world.radius * 1.005
+        some = np.flatnonzero(ok)
+        if len(some) and self.terrain is not None:
+            ok[some] &= self.terrain.clear(rows[some], points[some], 1.005 * world.radius)
         some = np.flatnonzero(ok)
         if len(some) and self.boxes:
             ok[some] &= self._passes(rows[some], points[some])

@@ -54,6 +54,8 @@ class PlanningBlock(ReconcilingBlock):
         )
         if self.boxes:  # who knows other boxes believes other things
             self._keys ^= self.boxes.key[row]
+        if self.terrain is not None:  # and so does who knows more of the map
+            self._keys ^= keyed.hash_words(self._episode[row], self.id[row], self.terrain.key[row])
         heard = np.flatnonzero(when_heard >= 0)
         wanted = heard[self._believed.missing(self._keys[heard])]
         if not len(wanted):

@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from agentsc.intent.fields import goal_code, margin_code
+from agentsc.mapping.service import MapView
 from agentsc.protocol import Block, Setup, Trace, Variant
 from agentsc.protocol.boxes import Boxes, Seen, box_code, box_of, with_boxes
 from agentsc.protocol.grants import Knowledge
 from agentsc.protocol.plans import PlanTable
 from agentsc.protocol.space_time import Foresight
 from agentsc.protocol.terms import ReconciliationTerm, parse_terms
+from agentsc.protocol.terrain import Terrain
 from envs import keyed
 from envs.errors import ConfigError
 from envs.navigation import NavigationGrid
 from policies.requests import Peers
 from policies.trajectory.context import CRUISE, Ground
+from policies.trajectory.route import CLEARANCE
 from policies.trajectory.spline import basis
 
 Floats = NDArray[np.float32]
@@ -121,11 +124,17 @@ class SituatedBlock(Block):
         rows = len(self.id)
         self.rows = np.arange(rows)
         self.goal = world.goals[self.lane, self.id]
-        self.goal_row = self.guide.goal_index(self.goal)
+        # What each row knows of a map that nobody was told; the guide then has a map for every row.
+        self.terrain: Terrain | None = None
+        if world.unknown is not None:
+            grid = NavigationGrid(world.obstacles, world.radius, world.cell, extent=world.bounds)
+            self.terrain = Terrain(grid, world.obstacles, world.radius * CLEARANCE, setup.vehicle.reach, self.goal)
+            self.guide = self.terrain
         # Late boxes that rows know of, and which of the guide's maps each plans on because of them.
         names = keyed.hash_words(setup.seed, keyed.stream_id("boxes"), world.episodes[self.lane], self.id)
         self.boxes = Boxes(names, setup.spec, world.cell)
-        self.map = np.zeros(rows, np.int64)
+        self.map = np.zeros(rows, np.int64) if self.terrain is None else self.rows.copy()
+        self.goal_row = self.guide.goal_index(self.goal, self.map)
         self._maps: dict[int, int] = {0: 0}
         start = world.starts[self.lane, self.id]
         # Slot 0: executed until slot 1 (the committed plan) starts.
@@ -158,7 +167,7 @@ class SituatedBlock(Block):
         self._basis = basis(setup.spec.control_points, self.horizon + 1)
         self._episode = world.episodes[self.lane]
         self.distance = world.separation + variant.margin * world.radius
-        self.exact = not len(world.obstacles.boxes)
+        self.exact = not len(world.obstacles.boxes) and self.terrain is None
         self.speed = CRUISE * world.v_max
 
     @property
@@ -216,6 +225,8 @@ class SituatedBlock(Block):
         """See `Block.retarget`: whoever has a new goal is under way again, and its patience starts anew."""
         goal = goal.reshape(-1, 2)
         rows = np.flatnonzero((goal != self.goal).any(1))
+        if self.terrain is not None:
+            self.terrain.head_for(rows, goal[rows])
         self.goal[rows] = self.aim[rows] = goal[rows]
         self.goal_row[rows] = self.guide.goal_index(goal[rows], self.map[rows])
         self.home[rows] = self.arrived[rows] = False
@@ -250,6 +261,24 @@ class SituatedBlock(Block):
         self.best_to_go[rows], self.progress_tick[rows] = np.inf, tick
         self.retry[rows] = tick
 
+    def survey(self, view: MapView, tick: int) -> None:
+        """See `Block.survey`: whoever knows more of the map plans on it from now on."""
+        terrain = self.terrain
+        if terrain is None:
+            return
+        lanes, places = np.divmod(self.rows, len(self.ids))
+        rows = self.rows[terrain.differs(view, lanes, places) & self.taking_part]
+        if not len(rows):
+            return
+        here = self.executed(rows, np.full((len(rows), 1), tick))[:, 0]
+        before = self.guide.cost_to_go(here, self.goal_row[rows])
+        terrain.learn(rows, view, lanes[rows], places[rows])
+        # Ways have changed, which is not the same as standing still.
+        after = self.guide.cost_to_go(here, self.goal_row[rows])
+        moved = rows[~(np.abs(after - before) < 0.25 * self.setup.world.cell)]
+        self.best_to_go[moved], self.progress_tick[moved] = np.inf, tick
+        self.retry[moved] = tick
+
     def _map_with(self, boxes: Floats) -> int:
         """Another map of the guide's: with these boxes [n, 5]."""
         world = self.setup.world
@@ -259,6 +288,8 @@ class SituatedBlock(Block):
 
     def ground(self, rows: Ints) -> Ground:
         """What rows [n] know to be solid."""
+        if self.terrain is not None:
+            return self.terrain.ground(rows)
         obstacles = self.setup.world.obstacles
         return Seen(obstacles, self.boxes.shapes[rows]) if self.boxes else obstacles
 

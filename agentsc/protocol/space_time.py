@@ -100,7 +100,7 @@ def foresee(
     toll = np.empty(count, np.float32)
     _kernels.foresee(
         guide.fields, grid.costs, MOVES, _move_s(step_s), goal, corner, np.ascontiguousarray(peers, np.float32),
-        np.ascontiguousarray(penalty, np.float32), grid.origin, grid.cell, distance, step_s, speed,
+        np.ascontiguousarray(penalty, np.float32), grid.origin, grid.cell, distance, step_s, speed, guide.many_maps,
         value, tolls, to_go, way, toll,
     )  # fmt: skip
     return Foresight(value, tolls, to_go, corner, way, toll, step_s, guide, speed)

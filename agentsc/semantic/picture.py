@@ -22,9 +22,7 @@ def side_by_side(source: Source, made: dict[str, NDArray[np.float32]], path: Pat
     from PIL import Image, ImageDraw
 
     columns = {"sent": source.rgb, **made}
-    sheets: list[NDArray[np.uint8]] = [
-        np.round(255.0 * np.clip(_sheet(images, source.grid), 0.0, 1.0)).astype(np.uint8) for images in columns.values()
-    ]
+    sheets = [_sheet(images, source.grid) for images in columns.values()]
     height, width = int(sheets[0].shape[0]), int(sheets[0].shape[1])
     scale = max(1, round(320 / max(height, width)))
     gap, head = 12, 22
@@ -38,8 +36,15 @@ def side_by_side(source: Source, made: dict[str, NDArray[np.float32]], path: Pat
     canvas.save(path)
 
 
-def _sheet(images: NDArray[np.float32], grid: tuple[int, int] | None) -> NDArray[np.float32]:
-    """Tiles as one picture, or the first of separate images on a square, [height, width, 3]."""
+def received_alone(source: Source, made: NDArray[np.float32], path: Path) -> None:
+    """Write what was received, float32 [B, 3, size, size] in [0, 1], pixel by pixel."""
+    from PIL import Image
+
+    Image.fromarray(_sheet(made, source.grid)).save(path)
+
+
+def _sheet(images: NDArray[np.float32], grid: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Tiles as one picture, or the first of separate images on a square, uint8 [height, width, 3]."""
     if grid is None:
         columns = int(np.ceil(np.sqrt(min(len(images), MOST))))
         rows = -(-min(len(images), MOST) // columns)
@@ -48,4 +53,5 @@ def _sheet(images: NDArray[np.float32], grid: tuple[int, int] | None) -> NDArray
     size = images.shape[-1]
     filled = np.ones((rows * columns, 3, size, size), np.float32)
     filled[: min(len(images), rows * columns)] = images[: rows * columns]
-    return filled.reshape(rows, columns, 3, size, size).transpose(0, 3, 1, 4, 2).reshape(rows * size, columns * size, 3)
+    whole = filled.reshape(rows, columns, 3, size, size).transpose(0, 3, 1, 4, 2)
+    return np.round(255.0 * np.clip(whole, 0.0, 1.0)).astype(np.uint8).reshape(rows * size, columns * size, 3)

@@ -3,117 +3,205 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agentsc.semantic.channel import Heard
-from envs import keyed
+from agentsc.semantic.channel import Heard, SymbolChannel
+from envs import camera, keyed
 from envs.registry import Plugin
 from policies.core import DiffusionCore
 from policies.scene.codec import ImageCodec, estimate
-from policies.scene.model import Arrival, CodecRequest, ImageRequest
+from policies.scene.model import Arrival, CodecRequest, Echoes, ImageReply, ImageRequest
 from policies.scene.shipped import CODEC, PRIOR
 
 Floats = NDArray[np.float32]
+NO_FACTS: Mapping[str, NDArray] = MappingProxyType({})
+EXAMPLES = 512
+"""Scenes of the training bank that a receiver may know."""
 
 
 class Decoded(NamedTuple):
-    """x: float32 [B, *shape] in [−1, 1]. calls: int64 [B], denoiser evaluations that each image took."""
+    """What a decoder makes of B images.
+
+    Attributes:
+        x: float32 [B, *shape] in [−1, 1]. calls: int64 [B], denoiser evaluations that each image took.
+        gain: complex128 [B, n], for decoders that estimate gains themselves.
+        facts: metric → [B], what else there is to tell.
+    """
 
     x: Floats
     calls: NDArray[np.int64]
+    gain: NDArray[np.complex128] | None = None
+    facts: Mapping[str, NDArray] = NO_FACTS
 
 
 class Receiver:
     """A diffusion core with a codec and a prior; knows of an image only what arrived.
 
     Args:
-        core: that has the models ``jscc`` and ``scene-prior``. codec: as the sender's.
+        core: that has the models ``jscc`` and ``scene-prior``, and those that decoders ask for.
+        codec: as the sender's.
+        examples: float32 [many, *shape] in [−1, 1], images such as senders send; by default scenes that training saw.
     """
 
-    def __init__(self, core: DiffusionCore, codec: ImageCodec) -> None:
+    def __init__(self, core: DiffusionCore, codec: ImageCodec, examples: Floats | None = None) -> None:
         self.core, self.codec = core, codec
+        self._examples = examples
 
     def encode(self, x: Floats, snr_db: float, count: int) -> NDArray[np.complex128]:
         """The sender's part: symbols [B, count] of images [B, *shape] in [−1, 1]."""
         told = np.full(len(x), snr_db, np.float32)
-        pairs = self.core.sample(CodecRequest(CODEC, _counted(x), "encode", x, told, count)).rows.astype(np.float64)
+        pairs = self.core.sample(CodecRequest(CODEC, counted(x), "encode", x, told, count)).rows.astype(np.float64)
         return np.asarray(pairs[..., 0] + 1j * pairs[..., 1])
 
     def decode(self, arrival: Arrival) -> Floats:
         """The codec's own decoder on linear estimates of the symbols: [B, *shape], clipped to [−1, 1]."""
+        symbols, variance = self.estimates(arrival)
+        request = CodecRequest(
+            CODEC, counted(symbols), "decode", symbols, arrival.snr_db, symbols.shape[1], variance
+        )
+        made: Floats = self.core.sample(request).rows
+        return np.clip(made, -1.0, 1.0)
+
+    def estimates(self, arrival: Arrival) -> tuple[Floats, Floats]:
+        """Linear estimates of the symbols [B, n, 2], and what is left of their variance [B, n]."""
         received, gain, noise = (
             torch.as_tensor(each) for each in (arrival.received, arrival.gain, arrival.noise_variance)
         )
         symbols, variance = (each.numpy() for each in estimate(received, gain, noise))
-        request = CodecRequest(
-            CODEC, _counted(symbols), "decode", symbols, arrival.snr_db, symbols.shape[1], variance
-        )
-        made: Floats = self.core.sample(request).rows
-        return np.clip(made, -1.0, 1.0)
+        return symbols, variance
 
     def cbr(self, arrival: Arrival) -> float:
         """Data symbols per number of an image."""
         return float(arrival.received.shape[1] / np.prod(self.codec.shape))
 
+    @cached_property
+    def examples(self) -> Floats:
+        """Images such as senders send, which no sender sends."""
+        if self._examples is not None:
+            return self._examples
+        return np.asarray(2.0 * camera.bank(0, EXAMPLES, self.codec.shape[-1]).rgb - 1.0, np.float32)
 
-def arrival_of(heard: Heard, snr_db: float) -> Arrival:
-    """What a receiver gets to see of what arrived, in the arrays that the core takes."""
+
+def arrival_of(heard: Heard, snr_db: float, link_snr_db: float | None = None) -> Arrival:
+    """What a receiver gets to see of what arrived, in the arrays that the core takes.
+
+    Args:
+        snr_db: what the sender expects. link_snr_db: mean of the link; as expected if left out.
+    """
 
     def pairs(values: NDArray[np.complexfloating]) -> Floats:
         return np.stack([values.real, values.imag], axis=-1).astype(np.float32)
 
     count = len(heard.received)
+    belief = heard.belief
+    echoes = Echoes(
+        pairs(belief.mean), belief.variance.astype(np.float32), heard.true_noise.astype(np.float32), belief.carriers
+    )
     return Arrival(
         pairs(heard.received), pairs(heard.gain), heard.noise_variance.astype(np.float32),
-        np.full(count, snr_db, np.float32),
+        np.full(count, snr_db, np.float32), echoes,
+        np.full(count, snr_db if link_snr_db is None else link_snr_db, np.float32),
     )  # fmt: skip
 
 
 class Decoder(Plugin):
     """A receiver of the human scenario."""
 
+    analog: ClassVar[bool] = True
+    """Whether what is sent is a function of the image that a receiver can compare with; else it is bits."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models that it needs beside codec and prior."""
+        return ()
+
+    def send(
+        self, receiver: Receiver, channel: SymbolChannel, x: Floats, count: int, first: int, snr_db: float
+    ) -> tuple[Heard, Any]:
+        """What its sender puts on the air, and what `decode` gets of it: the codec's symbols, as an `Arrival`.
+
+        Args:
+            x: float32 [B, *shape] in [−1, 1]. count: data symbols of an image. first: number of the first image.
+            snr_db: what the sender expects.
+        """
+        heard = channel.send(receiver.encode(x, snr_db, count), first=first)
+        return heard, arrival_of(heard, snr_db, channel.snr_db)
+
     @abstractmethod
-    def decode(self, receiver: Receiver, arrival: Arrival, keys: NDArray[np.uint64]) -> Decoded:
+    def decode(self, receiver: Receiver, arrival: Any, keys: NDArray[np.uint64]) -> Decoded:
         """Images from what arrived.
 
         Args:
+            arrival: as `send` of this decoder makes it, most often an `Arrival`.
             keys: uint64 [B]; all randomness of an image comes from its key.
         """
 
 
-class SamplingDecoder(Decoder):
+class DrawingDecoder(Decoder):
+    """A decoder that draws images: with the mean of several draws, and the dial between distortion and perception."""
+
+    steps: int = Field(20, ge=1, description="denoising steps, one network call each")
+    samples: int = Field(1, ge=1, le=64, description="images drawn and averaged; 1 keeps a single draw")
+    dial: float | None = Field(
+        None, ge=0.0, le=1.0,
+        description="0: least error, 1: a draw, between: a mixture of both; the former is the mean of the samples if"
+        " there are several, else the codec's image. Without it: the mean of the samples",
+    )  # fmt: skip
+
+    @abstractmethod
+    def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
+        """One batch of images for each of ``keys``, uint64 [B] each."""
+
+    def decode(self, receiver: Receiver, arrival: Arrival, keys: NDArray[np.uint64]) -> Decoded:
+        again = keyed.stream_id("again")
+        every = [keys if number == 0 else keyed.hash_words(keys, again, number) for number in range(self.samples)]
+        replies = self.draw(receiver, arrival, every)
+        drawn = [np.clip(reply.x, -1.0, 1.0) for reply in replies]
+        x = np.mean(drawn, axis=0)
+        if self.dial is not None:
+            best = x if self.samples > 1 else self.least_error(receiver, arrival, replies[0])
+            x = best + self.dial * (drawn[0] - best)
+        gains = [reply.gain for reply in replies if reply.gain is not None]
+        gain = np.mean([each[..., 0] + 1j * each[..., 1] for each in gains], axis=0) if gains else None
+        return Decoded(np.asarray(x, np.float32), replies[0].calls * self.samples, gain)
+
+    def least_error(self, receiver: Receiver, arrival: Arrival, reply: ImageReply) -> Floats:
+        """The image that ``dial`` 0 shows where there is a single draw."""
+        return receiver.decode(arrival)
+
+
+class SamplingDecoder(DrawingDecoder):
     """A decoder that draws from the prior, steered by what arrived."""
 
     steps: int = Field(20, ge=2, description="denoising steps, one network call each")
-    samples: int = Field(1, ge=1, le=64, description="images drawn and averaged; 1 keeps a single draw")
     start: Literal["decoder", "noise"] = Field("decoder", description="around the codec's image, or from noise")
 
     @abstractmethod
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
-        """Fields of `ImageRequest` that this decoder chooses, at a rate and an expected SNR."""
+        """Fields of `ImageRequest` that this decoder chooses, at a rate and a mean SNR."""
 
-    def decode(self, receiver: Receiver, arrival: Arrival, keys: NDArray[np.uint64]) -> Decoded:
+    def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         # A batch was sent at one SNR; what each image met is in its own gains.
-        plan = self.plan(receiver.cbr(arrival), float(arrival.snr_db[0]))
+        plan = self.plan(receiver.cbr(arrival), met_snr_db(arrival))
         start = receiver.decode(arrival) if self.start == "decoder" else None
-        request = ImageRequest(PRIOR, keys, arrival, start=start, steps=self.steps, **plan)
-        replies = receiver.core.sample_many(
-            request if number == 0 else _again(request, number) for number in range(self.samples)
-        )
-        x = np.mean([np.clip(reply.x, -1.0, 1.0) for reply in replies], axis=0)
-        return Decoded(np.asarray(x, np.float32), replies[0].calls * self.samples)
+        request = ImageRequest(PRIOR, keys[0], arrival, start=start, steps=self.steps, **plan)
+        return receiver.core.sample_many(replace(request, keys=each) for each in keys)
 
 
-def _again(request: ImageRequest, number: int) -> ImageRequest:
-    return replace(request, keys=keyed.hash_words(request.keys, keyed.stream_id("again"), number))
+def met_snr_db(arrival: Arrival) -> float:
+    """Mean signal-to-noise ratio of the link, as the receiver knows it."""
+    return float((arrival.snr_db if arrival.link_snr_db is None else arrival.link_snr_db)[0])
 
 
-def _counted(rows: NDArray) -> NDArray[np.uint64]:
+def counted(rows: NDArray) -> NDArray[np.uint64]:
     """Keys of requests that draw nothing."""
     return np.arange(len(rows), dtype=np.uint64)

@@ -18,8 +18,8 @@ from agentsc.experiment.store import claim, dumps, write_frame
 from agentsc.experiment.versions import versions
 from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
-from agentsc.semantic.picture import side_by_side
-from agentsc.semantic.receiver import Decoder, Receiver, arrival_of
+from agentsc.semantic.picture import received_alone, side_by_side
+from agentsc.semantic.receiver import Decoder, Receiver
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
 from envs import camera, keyed
 from envs.camera import View
@@ -72,6 +72,7 @@ def transmit(
     pilots: int = 1,
     reference: Reference = "transmit",
     prefix: int = PREFIX,
+    design_snr_db: float | None = None,
     seed: int = 0,
     device: str = "cpu",
     out: Path | str | None = None,
@@ -87,8 +88,10 @@ def transmit(
         decoder: ``NAME[:key=value,…]``, see agentsc list decoders.
         view, families: of scenes. longest: pixels of a picture's longer side.
         csi, pilots, reference, prefix: see `agentsc.semantic.channel.SymbolChannel`.
+        design_snr_db: what the sender expects, and codes for; the link's if left out.
         seed: of the channel's and the decoder's draws. device: where networks run.
-        out: folder, new or empty, for ``result.json``, ``images.parquet`` and ``side-by-side.png``.
+        out: folder, new or empty, for ``result.json``, ``images.parquet``, ``received.png`` and
+            ``side-by-side.png``.
         weights: name of a model → its file, in place of the shipped ones.
         progress: called with (stage, done, total, facts).
 
@@ -99,8 +102,11 @@ def transmit(
         raise ConfigError("transmit takes an IMAGE or --scene SEED, got " + ("neither" if image is None else "both"))
     chosen: Decoder = DECODERS.parse(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
-    rate = _rate(cbr)
-    core, codec = scene_core(weights, device)
+    rate = parse_rate(cbr)
+    expected = channel.snr_db if design_snr_db is None else float(design_snr_db)
+    if not math.isfinite(expected):
+        raise ConfigError(f"design_snr_db must be finite, got {design_snr_db} (SNR that the sender expects)")
+    core, codec = scene_core(weights, device, also=chosen.models)
     count = codec.count_of(rate)
     size = codec.shape[-1]
     if scene is not None:
@@ -113,17 +119,20 @@ def transmit(
     report = progress or (lambda *_: None)
     receiver = Receiver(core, codec)
 
-    made, rows = _send(receiver, channel, chosen, source, count, seed, report)
+    made, rows = _send(receiver, channel, chosen, source, count, expected, seed, report)
     rows |= {"psnr_db": quality.psnr_db(made, source.rgb), "ssim": quality.ssim(made, source.rgb)}
     metrics = {name: mean(rows[name], "no images") for name in ("psnr_db", "ssim")}
     metrics |= _understood(core, source, made, rows)
-    for name in ("network_calls", "cpu_ms", "channel_uses", "bytes_equivalent", "residual"):
-        metrics[name] = mean(rows[name], "no images")
+    for name in rows:
+        if name not in metrics:
+            metrics[name] = mean(rows[name], "no images")
+    if not chosen.analog:
+        metrics["residual"] = unmeasured("bits were sent: there are no symbols of the image to compare with")
     config = {
         "source": source.about, "link": link, "cbr": count / math.prod(codec.shape), "decoder": decoder,
         "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
         "prefix": prefix, "seed": seed, "device": device, "symbols_per_image": count, "power_per_image": 1.0,
-        "snr_db": channel.snr_db, "n0": 10.0 ** (-0.1 * channel.snr_db),
+        "snr_db": channel.snr_db, "design_snr_db": expected, "n0": 10.0 ** (-0.1 * channel.snr_db),
         "uses": vars(channel.uses(count)), "link_parameters": channel.link.model_dump(), "versions": versions(),
     }  # fmt: skip
     data = {"schema": SCHEMA, "config": config, "metrics": metrics}
@@ -137,7 +146,7 @@ def chosen_name(decoder: str) -> str:
     return decoder.partition(":")[0]
 
 
-def _rate(cbr: float | str) -> float:
+def parse_rate(cbr: float | str) -> float:
     """A number, or text such as 1/12.
 
     Raises:
@@ -159,6 +168,7 @@ def _send(
     decoder: Decoder,
     source: Source,
     count: int,
+    expected: float,
     seed: int,
     report: Callable[[str, int, int, dict[str, float]], None],
 ) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
@@ -168,22 +178,25 @@ def _send(
     rows: dict[str, list[NDArray]] = {}
     for first in range(0, total, CHUNK):
         x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
-        symbols = receiver.encode(x, channel.snr_db, count)
-        heard = channel.send(symbols, first=first)
-        arrival = arrival_of(heard, channel.snr_db)
+        heard, arrival = decoder.send(receiver, channel, x, count, first, expected)
         keys = keyed.hash_words(seed, keyed.stream_id("decoder"), first + np.arange(len(x)))
         began = time.process_time()
         decoded = decoder.decode(receiver, arrival, keys)
         cpu_ms = 1e3 * (time.process_time() - began) / len(x)
         got = np.clip(decoded.x, -1.0, 1.0)
-        # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth does.
-        again = heard.gain * receiver.encode(got, channel.snr_db, count)
-        residual = np.mean(np.abs(heard.received - again) ** 2, axis=1) / heard.noise_variance
-        uses = np.full(len(x), heard.uses.total)
-        for name, values in (
-            ("network_calls", decoded.calls), ("cpu_ms", np.full(len(x), cpu_ms)), ("channel_uses", uses),
-            ("bytes_equivalent", heard.capacity_bits / 8.0), ("residual", residual),
-        ):  # fmt: skip
+        found = {
+            "network_calls": decoded.calls, "cpu_ms": np.full(len(x), cpu_ms),
+            "channel_uses": np.full(len(x), heard.uses.total), "bytes_equivalent": heard.capacity_bits / 8.0,
+        }  # fmt: skip
+        gain = heard.gain if decoded.gain is None else decoded.gain
+        if decoder.analog:
+            # What the image would have sent, against what arrived: 1 if it explains the symbols as well as the truth.
+            noise = heard.noise_variance if decoded.gain is None else heard.true_noise
+            again = gain * receiver.encode(got, expected, count)
+            found["residual"] = np.mean(np.abs(heard.received - again) ** 2, axis=1) / noise
+        if channel.csi != "known" and channel.link.fades:
+            found["gain_nmse"] = np.mean(np.abs(gain - heard.true_gain) ** 2, axis=1)
+        for name, values in (found | dict(decoded.facts)).items():
             rows.setdefault(name, []).append(np.asarray(values))
         parts.append(0.5 * (got + 1.0))
         report("images", min(first + CHUNK, total), total, {})
@@ -230,16 +243,21 @@ def _write(
     import polars
 
     write_frame(polars.DataFrame({"image": np.arange(len(made)), **rows}), folder / "images.parquet")
+    received_alone(source, made, folder / "received.png")
     side_by_side(source, {title: made}, folder / "side-by-side.png")
     (folder / "result.json").write_text(dumps(data) + "\n", encoding="utf-8")
 
 
 def table(data: dict[str, Any]) -> Any:
     """The metrics of a result as a table for the terminal."""
+    config = data["config"]
+    return metric_table(data, f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}")
+
+
+def metric_table(data: Mapping[str, Any], title: str) -> Any:
+    """Any result's metrics as a table."""
     from rich.table import Table
 
-    config = data["config"]
-    title = f"{config['decoder']} over {config['link']}, CBR {config['cbr']:.4g}"
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("metric", "mean", "95 % interval", "n"):
         made.add_column(column)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,22 @@ def _frames(
         yield last
         if progress:
             progress(n + 1, len(times))
+
+
+def write_film(path: Path, frames: Iterator[NDArray[np.uint8]], rate: Fraction) -> None:
+    """Any frames, uint8 [height, width, 3] with even sides, as a .gif or .mp4: whole, or not there.
+
+    Args:
+        path: see `check_output`; call that first. rate: frames per second.
+    """
+    first = next(frames)
+    partial = path.with_name(f".{path.name}.part")
+    size = (int(first.shape[1]), int(first.shape[0]))
+    try:
+        (_write_mp4 if path.suffix.lower() == ".mp4" else _write_gif)(partial, chain([first], frames), size, rate)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _write_mp4(

@@ -100,7 +100,9 @@ class Scene:
             sites=np.zeros((0, 2), np.float32) if sites is None else sites.position[lane],
             hubs=np.zeros((0, 2), np.float32) if hubs is None else hubs,
             bounds=world_bounds(world),
-            boxes=np.asarray(world.obstacles.boxes, np.float32).reshape(-1, 5),
+            boxes=np.asarray(
+                (world.truth(lane) if hasattr(world, "truth") else world.obstacles).boxes, np.float32
+            ).reshape(-1, 5),
             starts=np.array(world.starts[lane], np.float32),
             goals=np.array(world.goals[lane], np.float32),
             radius=float(world.radius),

@@ -13,38 +13,51 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 """v → M v for rows of v, M symmetric positive (semi-)definite and different in every row."""
 
 
-def conjugate_gradient(
-    product: Product, b: torch.Tensor, iterations: int, tolerance: float = 1e-5
+def covered_solution(
+    pull: Product, cover: Product, push: Product, b: torch.Tensor, noise: float, iterations: int,
+    tolerance: float = 1e-5,
 ) -> torch.Tensor:
-    """x with M x = b, [batch, m].
+    """C Aᵀ (A C Aᵀ + σ² I)⁻¹ b, [batch, *shape], by conjugate gradients.
+
+    With the factors apart, k iterations cost k products with Aᵀ and C but only k − 1 with A, and none to carry the
+    solution back: a direction's curvature is ⟨Aᵀd, C Aᵀd⟩ + σ² ‖d‖², and the C Aᵀd add up to the result.
 
     Args:
-        product: M v for v [batch, m]. b: [batch, m].
-        iterations: at most so many products; m of them solve exactly but for rounding.
+        pull: Aᵀ u, [batch, m] → [batch, *shape]. cover: C x, of x's shape. push: A x, [batch, *shape] → [batch, m].
+        b: [batch, m]. noise: σ > 0. iterations: at most; m of them solve exactly but for rounding.
         tolerance: a row stops when its residual is below this share of ‖b‖, or at negative curvature
             (a network's Jacobian is only nearly symmetric).
 
-    Reference: Hestenes and Stiefel, 1952.
+    Raises:
+        ValueError: fewer than one iteration.
+
+    Reference: Hestenes and Stiefel, 1952; Björck, "Numerical methods for least squares problems", 1996, section 7.4.
     """
-    x = torch.zeros_like(b)
-    residual, direction = b.clone(), b.clone()
-    size = residual.square().sum(1)
+    residual, direction = b, b
+    size = b.square().sum(1)
     enough = tolerance**2 * size
     going = size > 0.0
-    for _ in range(iterations):
-        if not bool(going.any()):
-            break
-        turned = product(direction)
-        curvature = (direction * turned).sum(1)
+    result: torch.Tensor | None = None
+    for left in reversed(range(iterations)):
+        pulled = pull(direction)
+        covered = cover(pulled)
+        curvature = (pulled * covered).flatten(1).sum(1) + noise**2 * direction.square().sum(1)
         going = going & (curvature > 0.0)
-        length = torch.where(going, size / curvature, torch.zeros_like(size))[:, None]
-        x = x + length * direction
-        residual = residual - length * turned
+        length = torch.where(going, size / curvature, torch.zeros_like(size))
+        step = length.reshape(-1, *[1] * (covered.dim() - 1)) * covered
+        result = step if result is None else result + step
+        if not left:
+            break
+        residual = residual - length[:, None] * (push(covered) + noise**2 * direction)
         new = residual.square().sum(1)
         direction = torch.where(going[:, None], residual + (new / size)[:, None] * direction, direction)
         going = going & (new > enough)
+        if not bool(going.any()):
+            break
         size = torch.where(going, new, size)
-    return x
+    if result is None:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    return result
 
 
 def square_root(product: Product, z: torch.Tensor, iterations: int) -> torch.Tensor:

@@ -179,6 +179,10 @@ class Retained(Nonlinear):
         self._place: torch.Tensor | None = None
         self._at = self._out = self._dual = self._pulled = torch.empty(0)
 
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        self._settle(x, twice=False)
+        return self._out.detach()
+
     def _settle(self, x: torch.Tensor, twice: bool) -> None:
         """Graphs at ``x``; with ``twice`` that of the adjoint, too."""
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Post-training quantisation to int8: linear layers with true integer products on the CPU.
+"""Post-training quantisation to int8: linear layers and convolutions with true integer products on the CPU.
 
 Static: the range of every layer's input is observed once on calibration data, so a row is rounded
 in the same way whatever batch it rides in. Weights have a scale per output, inputs a scale and a
@@ -28,6 +28,20 @@ Range = tuple[float, float]
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def _round_into(made: Any, layer: nn.Linear | nn.Conv2d, seen: Range) -> None:
+    """Fill the buffers of an int8 layer: weights in 127 steps a side per output, inputs in 255 over their range."""
+    weight = layer.weight.detach().float()
+    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-8) / 127.0
+    low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact: it pads
+    step = max(high - low, 1e-8) / 255.0
+    made.weight.copy_((weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).round().clamp(-127, 127))
+    made.weight_scale.copy_(scale)
+    if layer.bias is not None:
+        made.bias.copy_(layer.bias.detach())
+    made.input_scale.fill_(step)
+    made.input_zero.fill_(round(-low / step))
+
+
 class Int8Linear(nn.Module):
     """A linear layer whose weights and inputs are rounded to eight bits.
 
@@ -53,16 +67,7 @@ class Int8Linear(nn.Module):
     def of(cls, layer: nn.Linear, seen: Range) -> Int8Linear:
         """A float layer rounded, given the range of its inputs."""
         made = cls(layer.in_features, layer.out_features)
-        weight = layer.weight.detach().float()
-        scale = weight.abs().amax(1).clamp_min(1e-8) / 127.0
-        low, high = min(seen[0], 0.0), max(seen[1], 0.0)  # zero must be exact
-        step = max(high - low, 1e-8) / 255.0
-        made.weight.copy_((weight / scale[:, None]).round().clamp(-127, 127))
-        made.weight_scale.copy_(scale)
-        if layer.bias is not None:
-            made.bias.copy_(layer.bias.detach())
-        made.input_scale.fill_(step)
-        made.input_zero.fill_(round(-low / step))
+        _round_into(made, layer, seen)
         return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -93,8 +98,91 @@ class Int8Linear(nn.Module):
         return made
 
 
+class Int8Conv2d(nn.Module):
+    """A convolution whose weights and inputs are rounded to eight bits, weights with a scale per output channel.
+
+    Inference only; output is float32. Fill it with `of` or by loading a state.
+
+    Args:
+        shape: of the weight, [outputs, inputs, height, width]. stride, padding: of the convolution.
+    """
+
+    weight: torch.Tensor
+    weight_scale: torch.Tensor
+    bias: torch.Tensor
+    input_scale: torch.Tensor
+    input_zero: torch.Tensor
+
+    def __init__(self, shape: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stride, self.padding = list(stride), list(padding)
+        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8))
+        self.register_buffer("weight_scale", torch.ones(shape[0]))
+        self.register_buffer("bias", torch.zeros(shape[0]))
+        self.register_buffer("input_scale", torch.ones(1))
+        self.register_buffer("input_zero", torch.zeros(1, dtype=torch.int32))
+        self._packed: tuple[float, int, torch.Tensor, torch.Tensor] | None = None
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d, seen: Range) -> Int8Conv2d:
+        """A float layer rounded, given the range of its inputs."""
+        made = cls(tuple(layer.weight.shape), *_geometry(layer))
+        _round_into(made, layer, seen)
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution of x [batch, inputs, height, width], float32."""
+        if self._packed is None:
+            self._packed = self._pack()
+        scale, zero, packed, zeros = self._packed
+        rounded = torch.quantize_per_tensor(x.float(), scale, zero, torch.quint8).int_repr()
+        return torch.ops.onednn.qconv2d_pointwise(
+            rounded, scale, zero, packed, self.weight_scale, zeros, self.bias, self.stride, self.padding, [1, 1], 1,
+            1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+
+    def _pack(self) -> tuple[float, int, torch.Tensor, torch.Tensor]:
+        scale, zero = float(self.input_scale), int(self.input_zero)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            packed = torch.ops.onednn.qconv_prepack(
+                self.weight, self.weight_scale, scale, zero, self.stride, self.padding, [1, 1], 1, None
+            )
+        return scale, zero, packed, torch.zeros(len(self.weight), dtype=torch.int64)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._packed = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Int8Conv2d:
+        made = Int8Conv2d(tuple(self.weight.shape), tuple(self.stride), tuple(self.padding))
+        made.load_state_dict(self.state_dict())
+        return made
+
+
+def _geometry(layer: nn.Conv2d) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Stride and padding.
+
+    Raises:
+        ConfigError: a kind of convolution that has no int8 counterpart here.
+    """
+    plain = layer.groups == 1 and tuple(layer.dilation) == (1, 1) and layer.padding_mode == "zeros"
+    if not plain or isinstance(layer.padding, str):
+        raise ConfigError(
+            f"layer must be a plain convolution with padding in numbers to become int8, got {layer} (name it in keep)"
+        )
+    return tuple(layer.stride), tuple(layer.padding)
+
+
+def int8_bytes(network: nn.Module) -> int:
+    """Bytes that the weights of a network take: one for each int8 number, two (half precision) for any other."""
+    return sum(
+        value.numel() * (1 if value.dtype == torch.int8 else 2) for value in network.state_dict().values()
+    )
+
+
 def observe(network: nn.Module, run: Callable[[], object]) -> dict[str, Range]:
-    """Least and greatest input of every linear layer while ``run`` calls the network on calibration data."""
+    """Least and greatest input of every linear layer and convolution while ``run`` calls the network on some data."""
     seen: dict[str, Range] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
@@ -104,7 +192,7 @@ def observe(network: nn.Module, run: Callable[[], object]) -> dict[str, Range]:
 
         return note
 
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in _linear(network).items()]
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in _layers(network).items()]
     try:
         with torch.no_grad():
             run()
@@ -115,33 +203,38 @@ def observe(network: nn.Module, run: Callable[[], object]) -> dict[str, Range]:
 
 
 def quantise(network: Network, seen: Mapping[str, Range], keep: Collection[str] = ()) -> Network:
-    """A copy whose linear layers, but for those named in ``keep``, are int8.
+    """A copy whose linear layers and convolutions, but for those named in ``keep``, are int8.
 
     Raises:
-        ConfigError: a layer that calibration has not seen.
+        ConfigError: a layer that calibration has not seen, or an unusual convolution.
     """
     made = copy.deepcopy(network)
-    for name, layer in _linear(made).items():
+    for name, layer in _layers(made).items():
         if name in keep:
             continue
         if name not in seen:
             raise ConfigError(
                 f"seen must hold the input range of layer {name!r} (calibrate with data that use it)"
             )
-        _put(made, name, Int8Linear.of(layer, seen[name]))
+        kind = Int8Linear if isinstance(layer, nn.Linear) else Int8Conv2d
+        _put(made, name, kind.of(layer, seen[name]))  # type: ignore[arg-type]
     return made
 
 
 def prepare(network: Network, state: Mapping[str, torch.Tensor]) -> Network:
     """The network with int8 layers, still to be filled, where ``state`` holds int8 weights."""
-    for name, layer in _linear(network).items():
-        if f"{name}.weight" in state and state[f"{name}.weight"].dtype == torch.int8:
+    for name, layer in _layers(network).items():
+        if f"{name}.weight" not in state or state[f"{name}.weight"].dtype != torch.int8:
+            continue
+        if isinstance(layer, nn.Linear):
             _put(network, name, Int8Linear(layer.in_features, layer.out_features))
+        else:
+            _put(network, name, Int8Conv2d(tuple(layer.weight.shape), *_geometry(layer)))
     return network
 
 
-def _linear(network: nn.Module) -> dict[str, nn.Linear]:
-    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+def _layers(network: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
 
 
 def _put(network: nn.Module, name: str, layer: nn.Module) -> None:

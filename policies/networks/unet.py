@@ -77,7 +77,10 @@ class UNet(nn.Module):
             raise ValueError(f"image sides must be multiples of {self.factor}, got {tuple(x.shape[-2:])}")
         # Computed in x's precision, so that priors of double precision can be checked, too.
         level = torch.as_tensor(noise, dtype=x.dtype, device=x.device).expand(len(x))
-        told = self.clock(level[:, None])
+        return self.through(x, self.clock(level[:, None]))
+
+    def through(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """As `forward`, given what blocks are told, [batch, 2 · width]."""
         hidden = self.entry(self.blocks(x))
         kept: list[torch.Tensor] = []
         for number, block in enumerate(self.down):

@@ -122,6 +122,7 @@ class LinearCodec(ImageCodec):
     Args:
         matrix: [2 n, d]; row 2 k and 2 k + 1 make symbol k. It is scaled here.
         mean: [d] and covariance: [d, d] of the data. shape: of an image, with d numbers.
+        offset: [2 n], added to the symbols of every image before scaling, as the symbols of real images share a part.
 
     Raises:
         ConfigError: shapes that do not fit each other.
@@ -130,7 +131,12 @@ class LinearCodec(ImageCodec):
     """
 
     def __init__(
-        self, matrix: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor, shape: tuple[int, ...]
+        self,
+        matrix: torch.Tensor,
+        mean: torch.Tensor,
+        covariance: torch.Tensor,
+        shape: tuple[int, ...],
+        offset: torch.Tensor | None = None,
     ) -> None:
         dim = math.prod(shape)
         if matrix.dim() != 2 or len(matrix) % 2 or matrix.shape[1] != dim or covariance.shape != (dim, dim):
@@ -139,20 +145,21 @@ class LinearCodec(ImageCodec):
                 f"{tuple(matrix.shape)} and {tuple(covariance.shape)}"
             )
         self.shape, self.mean, self.covariance = shape, mean, covariance
-        energy = torch.trace(matrix @ covariance @ matrix.T) / (len(matrix) // 2)
-        self.matrix = matrix / energy.sqrt()
+        shared = torch.zeros(len(matrix), dtype=matrix.dtype) if offset is None else offset
+        energy = (torch.trace(matrix @ covariance @ matrix.T) + shared.square().sum()) / (len(matrix) // 2)
+        self.matrix, self.offset = matrix / energy.sqrt(), shared / energy.sqrt()
 
     @property
     def counts(self) -> tuple[int, ...]:
         return (len(self.matrix) // 2,)
 
     def encode(self, x: torch.Tensor, snr_db: torch.Tensor, count: int) -> torch.Tensor:
-        return ((x.flatten(1) - self.mean) @ self.matrix.T).unflatten(1, (count, 2))
+        return ((x.flatten(1) - self.mean) @ self.matrix.T + self.offset).unflatten(1, (count, 2))
 
     def decode(self, estimate: torch.Tensor, variance: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
         # ŝ = (1 − v) s + noise of variance v (1 − v), so s is seen with noise v / (1 − v), half of it per real.
         share = (1.0 - variance).clamp_min(1e-9)
-        seen = (estimate / share[..., None]).flatten(1)
+        seen = (estimate / share[..., None]).flatten(1) - self.offset
         noise = (0.5 * variance / share).repeat_interleave(2, dim=1)
         across = self.covariance @ self.matrix.T
         whole = self.matrix @ across + torch.diag_embed(noise)

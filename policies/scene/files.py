@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,38 @@ from torch import nn
 
 from envs.errors import ConfigError
 from policies.models import device_of
+from policies.networks.conditional import ConditionalUNet
+from policies.networks.context_net import ContextNet
 from policies.networks.jscc import DeepJSCC
+from policies.networks.map_jscc import MapJSCC
+from policies.networks.map_net import MapNet
 from policies.networks.scene_net import SceneNet
+from policies.networks.spade_unet import SpadeUNet
+from policies.networks.transform_code import TransformCode
 from policies.networks.unet import UNet
 
 FORMAT = "agentsc-scene/1"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Where shipped networks are."""
-NETWORKS: dict[str, type[nn.Module]] = {"jscc": DeepJSCC, "scene-prior": UNet, "segmenter": SceneNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "conditional": ConditionalUNet,
+    "jscc": DeepJSCC,
+    "ntc": TransformCode,
+    "scene-prior": UNet,
+    "segmenter": SceneNet,
+    "map-coder": ContextNet,
+    "soft-map": MapJSCC,
+    "map-prior": UNet,
+    "map-to-scene": SpadeUNet,
+    "occupancy-prior": MapNet,
+}
 """Kind of a file → its network."""
 
 
 def round_weights(network: nn.Module) -> None:
     """Round to the half precision of the file, so that what is measured is what ships."""
+    if isinstance(network, ContextNet):
+        network.rounded()
     with torch.no_grad():
         for weight in network.parameters():
             weight.copy_(weight.half())
@@ -80,6 +100,12 @@ def load(kind: str, path: Path | str | None = None, device: str = "cpu") -> tupl
             f"agentsc train {kind}"
         ) from None
     return network.to(place).eval().requires_grad_(False), spec, card
+
+
+def fingerprint(kind: str, path: Path | str | None = None) -> str:
+    """First twelve digits of the SHA-256 of a file of weights; by default of the shipped one."""
+    file = Path(path) if path is not None else WEIGHTS / f"{kind}.safetensors"
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def build(kind: str, spec: dict[str, Any]) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,15 @@ from policies.diffusion.process.cosine import CosineVP
 from policies.diffusion.solvers import Denoise
 from policies.models import Precision
 from policies.scene.codec import ImageCodec, JsccCodec
+from policies.scene.digital import TransformCodec, TransformModel
 from policies.scene.files import load
 from policies.scene.model import CodecModel, ImageModel, SceneModel
+from policies.scene.paint import PAINTER, PaintModel
+from policies.scene.refine import RefineModel
 
 CODEC, PRIOR, SEGMENTER = "jscc", "scene-prior", "segmenter"
-"""Names of the models, in the core and among the weights."""
+TRANSFORM, REFINER = "ntc", "conditional"
+"""Names of the models, in the core and among the weights; the last two are only loaded for decoders that ask."""
 
 
 def denoiser_of(network: torch.nn.Module, sigma_data: float) -> Denoise:
@@ -27,13 +31,16 @@ def denoiser_of(network: torch.nn.Module, sigma_data: float) -> Denoise:
 
 
 def scene_core(
-    weights: Mapping[str, Path | str] | None = None, device: str = "cpu", precision: Precision = "float32"
+    weights: Mapping[str, Path | str] | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    also: Sequence[str] = (),
 ) -> tuple[DiffusionCore, ImageCodec]:
     """A core with codec, prior and segmenter, and the codec.
 
     Args:
         weights: name of a model → its file, in place of the shipped ones. device: where they live.
-        precision: of the prior's forward passes.
+        precision: of the prior's forward passes. also: names of further models.
 
     Raises:
         ConfigError: a file that is missing or unfit, an unknown device or precision.
@@ -51,4 +58,37 @@ def scene_core(
         ),
         SEGMENTER: SceneModel(segmenter, device),
     }
+    for name in also:
+        models[name] = _FURTHER[name](files.get(name), device, precision)
     return DiffusionCore(models), codec
+
+
+def _transform(path: Path | str | None, device: str, precision: Precision) -> TransformModel:
+    network, spec, _ = load(TRANSFORM, path, device)
+    return TransformModel(TransformCodec(network, spec["data_mean"], int(spec["data_size"]), device))
+
+
+def _refiner(path: Path | str | None, device: str, precision: Precision) -> RefineModel:
+    network, spec, _ = load(REFINER, path, device)
+    process, sigma, size = CosineVP(), float(spec["data_sigma"]), int(spec["data_size"])
+
+    def clean(residual: torch.Tensor, t: float, image: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        def predict(scaled: torch.Tensor, noise: float) -> torch.Tensor:
+            made: torch.Tensor = network.refine(scaled, image, torch.full_like(told[:, 0], noise), told)
+            return made
+
+        return denoiser(predict, "edm", process, sigma)(residual, t)
+
+    return RefineModel(clean, process, (3, size, size), sigma, device=device, precision=precision)
+
+
+def _painter(path: Path | str | None, device: str, precision: Precision) -> PaintModel:
+    network, spec, _ = load(PAINTER, path, device)
+    return PaintModel(network, float(spec["data_sigma"]), int(spec["data_size"]), device)
+
+
+_FURTHER: dict[str, Callable[[Path | str | None, str, Precision], Any]] = {
+    TRANSFORM: _transform,
+    REFINER: _refiner,
+    PAINTER: _painter,
+}

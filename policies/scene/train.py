@@ -186,8 +186,7 @@ def model_card(card: dict[str, Any], about: str, task: Task) -> str:
             about.strip().splitlines()[0],
             "",
             f"- Made by `{card['command']}` (seed {preset['seed']}, torch {card['torch']}).",
-            f"- {card['parameters']:,} parameters; batches of {preset['batch']} from {preset['images']:,} scenes of"
-            f" {preset['size']} × {preset['size']} pixels, half from above and half onboard (`envs.camera`).",
+            f"- {card['parameters']:,} parameters; batches of {preset['batch']} from {preset['images']:,} {task.data}.",
             *_replanned(card["plans"]),
             f"- Final training error {card['loss']}; {card['train_s']} CPU seconds of optimisation.",
             "",

@@ -47,6 +47,8 @@ class TrajectoryModel(Model[SampleRequest, SampleReply]):
         ConfigError: a prior of other splines, fewer than one step, an unknown solver.
     """
 
+    urgency = 1
+
     def __init__(
         self,
         vehicle: Vehicle,

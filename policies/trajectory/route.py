@@ -68,6 +68,8 @@ class Guide:
         self.clearance, self.reach, self.vertices = clearance, reach, vertices
         self.hops = int(np.ceil(reach / grid.cell)) + 2
         self.open = len(obstacles.boxes) == 0
+        self.many_maps = False
+        """Whether maps differ so much from the first one that its moves say little about them."""
         self._maps = [(grid, obstacles)]
         self.map_of: Ints = np.zeros(0, np.int64)
         """Int64 [goal row], the map that each row's field is for."""

@@ -26,7 +26,7 @@ from envs.scenarios.drop_region import DROPS, delivery
 from envs.scenarios.highways import circulation, counter_clockwise
 
 NAMES = sorted(SCENARIOS)
-UNIT = ["circle", "conveyor", "coverage", "drop-region", "highways", "random", "weave"]
+UNIT = ["circle", "conveyor", "coverage", "drop-region", "highways", "mission", "random", "weave"]
 PUBLIC = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "movingai"
 needs_public = pytest.mark.skipif(not PUBLIC.is_dir(), reason=f"public MovingAI maps are not at {PUBLIC}")
 
@@ -52,7 +52,7 @@ def test_files_on_disk_are_the_registry():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(envs.scenarios.__path__)}
     assert {name for name in files if not name.startswith("-")} == set(NAMES)
     grids = {"corridor", "formation", "intersection", "lifelong-warehouse", "movingai", "surprise", "warehouse"}
-    assert set(NAMES) == {*UNIT, *grids, "field", "rmader-circle", "scene"}
+    assert set(NAMES) == {*UNIT, *grids, "field", "rmader-circle", "scene", "unknown-map"}
 
 
 @pytest.mark.parametrize("name", NAMES)

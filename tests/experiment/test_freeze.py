@@ -90,7 +90,10 @@ def test_one_file_is_one_episode_of_the_set(tmp_path: Path) -> None:
     )
 
 
-MORE = {"coverage": "sites", "formation": "shape", "lifelong-warehouse": "queue", "surprise": "events"}
+MORE = {
+    "coverage": "sites", "formation": "shape", "lifelong-warehouse": "queue", "surprise": "events",
+    "unknown-map": "unknown",
+}  # fmt: skip
 """Scenarios whose worlds hold more than a scene file has a place for, and what that is."""
 
 

@@ -287,3 +287,23 @@ def test_the_example_in_the_docs_runs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "core.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(block, {})
+
+
+def test_urgent_models_are_served_first_and_others_wait_for_whoever_wants_them(prior: GaussianPrior) -> None:
+    slow, urgent = model_of(prior), model_of(prior)
+    urgent.urgency = 1
+    core = DiffusionCore({"pictures": slow, "plans": urgent})
+    pictures = core.submit(ArrayRequest("pictures", keys_of(3)))
+    plans = core.submit(ArrayRequest("plans", keys_of(3)))
+    core.flush([plans])
+    assert plans.done and not pictures.done
+    alone = DiffusionCore({"pictures": model_of(prior)}).sample(ArrayRequest("pictures", keys_of(3)))
+    # Who wants the pictures gets them, and waiting has changed nothing.
+    assert np.array_equal(pictures.result().x, alone.x)
+    assert core.statistics()["requests"] == 2
+    # What is wanted and has been served already makes nobody else's requests be computed.
+    later = core.submit(ArrayRequest("pictures", keys_of(2)))
+    core.flush([plans])
+    assert not later.done
+    core.flush()
+    assert later.done

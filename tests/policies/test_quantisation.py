@@ -12,7 +12,7 @@ from torch import nn
 
 from envs import keyed
 from envs.errors import ConfigError
-from policies.diffusion.quantisation import Int8Linear, observe, quantise
+from policies.diffusion.quantisation import Int8Conv2d, Int8Linear, int8_bytes, observe, prepare, quantise
 from policies.trajectory.context import feature_count
 from policies.trajectory.prior import FORMAT_INT8, Denoiser, PriorSpec, TrajectoryPrior
 
@@ -106,3 +106,38 @@ def test_bfloat16_keeps_the_clock_precise(prior: TrajectoryPrior) -> None:
         exact, rounded = Denoiser.bind(prior, rows)(x, t), Denoiser.bind(half, rows)(x, t)
         assert rounded.dtype == torch.float32
         assert float((exact - rounded).square().mean().sqrt() / exact.square().mean().sqrt()) < 0.02
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 1), (1, 1, 0), (3, 2, 1)])
+def test_a_convolution_computes_with_rounded_numbers_exactly(size: int, stride: int, padding: int) -> None:
+    torch.manual_seed(1)
+    layer = nn.Conv2d(6, 10, size, stride, padding).requires_grad_(False)
+    x = torch.randn(5, 6, 8, 8)
+    made = Int8Conv2d.of(layer, (float(x.min()), float(x.max())))
+    scale, zero = float(made.input_scale), int(made.input_zero)
+    rounded = ((x / scale).round() + zero).clamp(0, 255) - zero
+    weight = made.weight.double() * made.weight_scale.double()[:, None, None, None] * scale
+    by_hand = nn.functional.conv2d(rounded.double(), weight, made.bias.double(), stride, padding)
+    torch.testing.assert_close(made(x).double(), by_hand, rtol=1e-5, atol=1e-5)
+    assert made.weight.dtype == torch.int8 and float((made(x) - layer(x)).abs().max()) < 0.1
+    for rows in (1, 3):
+        assert torch.equal(made(x[:rows]), made(x)[:rows]), "ranges are static"
+
+
+def test_a_network_of_convolutions_becomes_small_and_stays_near() -> None:
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 16, 3, padding=1), nn.SiLU(),
+                            nn.Conv2d(16, 2, 1)).requires_grad_(False)  # fmt: skip
+    x = torch.randn(20, 3, 8, 8)
+    seen = observe(network, lambda: network(x))
+    made = quantise(network, seen, ("4",))
+    assert isinstance(made[2], Int8Conv2d) and isinstance(made[4], nn.Conv2d)
+    assert int8_bytes(made) < 0.65 * int8_bytes(network)
+    assert float((made(x) - network(x)).abs().mean()) < 0.02 * float(network(x).abs().mean())
+    again = prepare(nn.Sequential(*(nn.Conv2d(3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 16, 3, padding=1),
+                                    nn.SiLU(), nn.Conv2d(16, 2, 1))), made.state_dict())  # fmt: skip
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again(x), made(x))
+    for odd in (nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, dilation=2)):
+        with pytest.raises(ConfigError, match="keep"):
+            quantise(nn.Sequential(odd), {"0": (-1.0, 1.0)})

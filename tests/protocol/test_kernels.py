@@ -131,7 +131,7 @@ def test_geodesic_goes_by_the_best_of_four_nodes(guide: Guide) -> None:
     points[:, :5] = guide.goals[goal_row][:, None] + rng.uniform(-1, 1, (8, 5, 2)).astype(np.float32)
     metres = np.empty((8, 40), np.float32)
     origin, cell = guide.grid.origin, guide.grid.cell
-    _kernels.geodesic(points, guide.goals[goal_row], goal_row, guide.fields, rows, columns, origin, cell, metres)
+    _kernels.geodesic(points, guide.goals[goal_row], goal_row, guide.fields, rows, columns, origin, cell, False, metres)
 
     place = (points - origin) / cell
     around = np.floor(place)[..., None, ::-1].astype(int) + [[0, 0], [0, 1], [1, 0], [1, 1]]

@@ -11,6 +11,8 @@ from policies.scene.presets import SCENES
 from policies.scene.train import train
 
 SMALL = {
+    "conditional": {"width": 8, "multipliers": (1, 2)},
+    "ntc": {"fine": 8, "coarse": 16, "blocks": 1, "context": 8},
     "jscc": {"fine": 8, "coarse": 16, "blocks": 1},
     "scene-prior": {"width": 8, "multipliers": (1, 2)},
     "segmenter": {"width": 8},

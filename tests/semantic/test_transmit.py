@@ -25,6 +25,7 @@ METRICS = {
     "psnr_db", "ssim", "miou", "miou_sent", "fd_task", "fd_task_floor", "network_calls", "cpu_ms", "channel_uses",
     "bytes_equivalent", "residual",
 }  # fmt: skip
+MORE = {"separation": {"outage", "coded_bits"}, "prompted": {"prompt_bits"}}
 
 
 def test_every_decoder_gives_what_the_contract_says(weights: dict[str, Path], tmp_path: Path) -> None:
@@ -32,15 +33,19 @@ def test_every_decoder_gives_what_the_contract_says(weights: dict[str, Path], tm
         result = agentsc.transmit(scene=3, images=3, decoder=name, weights=weights, out=tmp_path / name)
         assert result.received.shape == result.sent.shape == (3, 3, 32, 32)
         assert result.received.min() >= 0.0 and result.received.max() <= 1.0
-        assert set(result.metrics) == METRICS
+        analog = DECODERS.create(name).analog
+        assert set(result.metrics) == METRICS | MORE.get(name, set())
         for metric, figure in result.metrics.items():
             assert set(figure) >= {"mean", "ci95", "n"}
             if metric.startswith("fd_task"):
                 assert figure["mean"] is None and "64" in figure["reason"]
+            elif metric == "residual" and not analog:
+                assert figure["mean"] is None and "bits" in figure["reason"]
             else:
                 assert np.isfinite(figure["mean"]) and figure["n"] == 3
         steps = getattr(DECODERS.create(name), "steps", 0)
-        assert result.metrics["network_calls"]["mean"] == steps
+        # Guided by a map, each step has one call with the map and one without.
+        assert result.metrics["network_calls"]["mean"] == (2 * steps if name == "prompted" else steps)
         assert result.metrics["channel_uses"]["mean"] == 256
         assert result.metrics["bytes_equivalent"]["mean"] == pytest.approx(256 * np.log2(11.0) / 8.0)
         kept = json.loads((tmp_path / name / "result.json").read_text())
@@ -57,16 +62,19 @@ def test_enough_images_have_a_frechet_distance_and_its_floor(weights: dict[str, 
         assert figure["n"] == 64 and 0.0 <= figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
 
 
-@pytest.mark.parametrize("decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2"])
+@pytest.mark.parametrize(
+    "decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2", "conditional", "blind-diffcom:steps=2,turns=1"]
+)
 def test_an_image_does_not_depend_on_what_is_sent_beside_it(weights: dict[str, Path], decoder: str) -> None:
     options = {"decoder": decoder, "weights": weights, "link": "rayleigh:snr_db=8"}
-    core, codec = scene_core(weights)
+    chosen = DECODERS.parse(decoder)
+    core, codec = scene_core(weights, also=chosen.models)
     receiver = Receiver(core, codec)
     x = 2.0 * of_scenes(0, 40, 32, "birds-eye").rgb - 1.0
     symbols = receiver.encode(x, 8.0, 256)
-    arrival = arrival_of(SymbolChannel(options["link"], 1).send(symbols), 8.0)  # type: ignore[arg-type]
+    csi = "unknown" if "blind" in decoder else "known"
+    arrival = arrival_of(SymbolChannel(options["link"], 1, csi=csi).send(symbols), 8.0)  # type: ignore[arg-type]
     keys = keyed.hash_words(1, np.arange(40))
-    chosen = DECODERS.parse(decoder)
     whole = chosen.decode(receiver, arrival, keys).x
     part = chosen.decode(receiver, rows.take(arrival, slice(9, 29)), keys[9:29]).x
     assert np.array_equal(whole[9:29], part)
@@ -109,6 +117,10 @@ def test_a_picture_is_sent_tile_by_tile(weights: dict[str, Path], tmp_path: Path
     assert result.metrics["miou"]["mean"] is None and "picture" in result.metrics["miou"]["reason"]
     with Image.open(tmp_path / "sent" / "side-by-side.png") as shown:
         assert shown.size[0] > shown.size[1], "two pictures of 128 × 64, one beside the other"
+    with Image.open(tmp_path / "sent" / "received.png") as alone:
+        pixels = np.asarray(alone)
+    assert pixels.shape == (64, 128, 3)
+    np.testing.assert_allclose(pixels[32:, 96:], 255.0 * result.received[7].transpose(1, 2, 0), atol=0.51)
 
 
 def _save(path: Path, size: tuple[int, int], mode: str, **options: object) -> Path:
@@ -209,5 +221,5 @@ def test_the_command_prints_one_object_and_tells_what_is_wrong(capsys: pytest.Ca
     printed = json.loads(capsys.readouterr().out)
     assert set(printed) == {"schema", "config", "metrics"} and printed["metrics"]["psnr_db"]["n"] == 4
     with pytest.raises(SystemExit) as ended:
-        main(["transmit", "--scene", "7", "--decoder", "separation"])
-    assert ended.value.code == 2 and "separation" in capsys.readouterr().err
+        main(["transmit", "--scene", "7", "--decoder", "telepathy"])
+    assert ended.value.code == 2 and "telepathy" in capsys.readouterr().err

@@ -114,7 +114,7 @@ class RallyBlock(SilenceBlock):
         for at in np.flatnonzero(rallying).tolist():
             self._hear_rally(int(row[at]), int(sender[at]), int(packet[at]), message)
         row, sender, packet = row[~rallying], sender[~rallying], packet[~rallying]
-        # Who has left hears of it when others have set out all the same, and that a majority has left from any that knows.
+        # Who has left hears of it when others have set out all the same, and anybody that a majority has left.
         set_out = (self.phase[row] == FREE) & np.isin(message.kind[packet], (PACE, RESUME, RESUME_BOXES))
         for known in (self.newest, self.others_on):
             np.maximum.at(known, row[set_out], message.root[packet[set_out]])

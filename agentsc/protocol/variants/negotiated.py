@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agentsc.intent.codec import Message, encode
 from agentsc.intent.fields import BOXES, GRANTS, INTENT, MAX_GRANTS, PLAN, STATUS, T0_PAST, goal_point
+from agentsc.mapping.service import Sharing
 from agentsc.protocol import PROTOCOLS, Deliveries, Packets, SampleReply, Setup
 from agentsc.protocol.early import Early, rounds_ahead, widened
 from agentsc.protocol.grants import verdicts
@@ -47,6 +48,16 @@ class Negotiated(PlanningVariant):
     clock_skew_s: float = Field(
         0.0, ge=0.0, description="seconds by which two clocks may differ; plans keep so much farther apart, at v_max"
     )
+    map_sharing: Sharing = Field(
+        "tokens",
+        description="how agents share a map that nobody was told: none, tokens, prior (tokens, and the hub fills in "
+        "what nobody has seen), occupancy or picture (uncompressed); oracle: all know it from the start",
+    )
+
+    @property
+    def explores(self) -> bool:
+        """This protocol does; what others built on it need is a map that all agree on, or goals of their own."""
+        return type(self) is Negotiated
 
     @property
     def negotiates(self) -> bool:

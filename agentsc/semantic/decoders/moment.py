@@ -19,7 +19,7 @@ class Moment(SamplingDecoder):
     """
 
     steps: int = Field(10, ge=2, description="denoising steps, one network call each")
-    iterations: int = Field(2, ge=1, description="conjugate-gradient steps, each through prior and encoder")
+    iterations: int = Field(1, ge=1, description="conjugate-gradient steps, each through prior and encoder")
     strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
     last_ratio: float = Field(0.02, gt=0.0, description="σ/α of the last noise level")
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from policies.diffusion import GUIDANCE
 from policies.diffusion.estimate import Estimate
 from policies.diffusion.guidance import Guidance
-from policies.diffusion.krylov import conjugate_gradient, square_root
+from policies.diffusion.krylov import covered_solution, square_root
 from policies.diffusion.operators import Measurement
 from policies.diffusion.schedule import grid
 from policies.diffusion.solvers.runge_kutta import Heun
@@ -68,12 +68,15 @@ class DAPS(Guidance):
         noise = problem.noise * _measurement_noise(at, residual)
         seen = operator.forward_derivative(root.reshape(shape), centre)
 
-        def product(v: torch.Tensor) -> torch.Tensor:
-            pulled = spread(operator.adjoint(v, centre).flatten(1))
-            return operator.forward_derivative(pulled.reshape(shape), centre) + problem.noise**2 * v
-
-        weighed = conjugate_gradient(product, residual - seen - noise, self.iterations)
-        x0 = centre + (root + spread(operator.adjoint(weighed, centre).flatten(1))).reshape(shape)
+        moved = covered_solution(
+            lambda u: operator.adjoint(u, centre).flatten(1),
+            spread,
+            lambda v: operator.forward_derivative(v.reshape(shape), centre),
+            residual - seen - noise,
+            problem.noise,
+            self.iterations,
+        )
+        x0 = centre + (root + moved).reshape(shape)
         for k in range(self.langevin_steps):
             x0 = self._walk(x0, centre, width**2, problem, at.noise(1000 + k))
         return x0

@@ -10,7 +10,7 @@ from pydantic import Field
 from policies.diffusion import GUIDANCE
 from policies.diffusion.estimate import Estimate
 from policies.diffusion.guidance import Likelihood
-from policies.diffusion.krylov import conjugate_gradient
+from policies.diffusion.krylov import covered_solution
 from policies.diffusion.operators import Measurement
 
 
@@ -33,13 +33,16 @@ class MomentMatching(Likelihood):
     def shift(self, at: Estimate, problem: Measurement) -> torch.Tensor:
         operator, residual = problem.operator, problem.residual(at.x0)
 
-        def covariance(v: torch.Tensor) -> torch.Tensor:
-            return at.covariance(operator.adjoint(v, at.x0), self.backprop)
+        def pull(u: torch.Tensor) -> torch.Tensor:
+            return operator.adjoint(u, at.x0)
 
-        def product(v: torch.Tensor) -> torch.Tensor:
-            return operator.forward_derivative(covariance(v), at.x0) + problem.noise**2 * v
+        def cover(v: torch.Tensor) -> torch.Tensor:
+            return at.covariance(v, self.backprop)
+
+        def push(v: torch.Tensor) -> torch.Tensor:
+            return operator.forward_derivative(v, at.x0)
 
         if self.solve == "diagonal":
-            spread = product(torch.ones_like(residual)).clamp_min(problem.noise**2)
-            return covariance(residual / spread)
-        return covariance(conjugate_gradient(product, residual, self.iterations, self.tolerance))
+            spread = push(cover(pull(torch.ones_like(residual)))) + problem.noise**2
+            return cover(pull(residual / spread.clamp_min(problem.noise**2)))
+        return covered_solution(pull, cover, push, residual, problem.noise, self.iterations, self.tolerance)

@@ -10,11 +10,11 @@ from pydantic import Field
 from policies.diffusion import GUIDANCE
 from policies.diffusion.estimate import Estimate
 from policies.diffusion.guidance import Likelihood
-from policies.diffusion.krylov import conjugate_gradient
+from policies.diffusion.krylov import covered_solution
 from policies.diffusion.operators import Linear, Measurement, Operator
 
 
-def solve_isotropic(
+def pull_isotropic(
     operator: Operator,
     x0: torch.Tensor,
     residual: torch.Tensor,
@@ -22,14 +22,14 @@ def solve_isotropic(
     noise: float,
     iterations: int,
 ) -> torch.Tensor:
-    """(v A Aᵀ + σ_y² I)⁻¹ r [batch, m], with A's derivative at ``x0``: by its SVD if linear, else by CG."""
+    """Aᵀ (v A Aᵀ + σ_y² I)⁻¹ r like ``x0``, with A's derivative there: by its SVD if linear, else by CG."""
     if isinstance(operator, Linear):
-        return operator.solve(residual, variance, noise)
-
-    def product(v: torch.Tensor) -> torch.Tensor:
-        return variance * operator.forward_derivative(operator.adjoint(v, x0), x0) + noise**2 * v
-
-    return conjugate_gradient(product, residual, iterations)
+        return operator.adjoint(operator.solve(residual, variance, noise), x0)
+    pulled = covered_solution(
+        lambda u: operator.adjoint(u, x0), lambda v: variance * v, lambda v: operator.forward_derivative(v, x0),
+        residual, noise, iterations,
+    )  # fmt: skip
+    return pulled / variance
 
 
 @GUIDANCE.register("pigdm")
@@ -53,7 +53,7 @@ class PiGDM(Likelihood):
         if self.variance == "unit":
             noise, data = at.process.sigma(at.t) ** 2, at.process.alpha(at.t) ** 2
             variance = noise / (noise + data)
-        weighed = solve_isotropic(
+        pulled = pull_isotropic(
             problem.operator, at.x0, problem.residual(at.x0), variance, problem.noise, self.iterations
         )
-        return self.scale * at.covariance(problem.operator.adjoint(weighed, at.x0), self.backprop)
+        return self.scale * at.covariance(pulled, self.backprop)

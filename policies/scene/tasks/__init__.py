@@ -30,6 +30,12 @@ class Task(ABC):
         """What goes into the file beside the weights."""
         return self.preset.spec
 
+    @property
+    def data(self) -> str:
+        """What it learns from, for the card."""
+        size = self.preset.size
+        return f"scenes of {size} × {size} pixels, half from above and half onboard (`envs.camera`)"
+
     @abstractmethod
     def loss(self, network: nn.Module, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """(loss to minimise, plain error to report), scalars."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -26,17 +26,7 @@ class Coding(Task):
 
     def loss(self, network: nn.Module, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         x, _ = self.scenes(self.seeds(generator))
-        batch = len(x)
-        snr_db = self.low + (self.high - self.low) * torch.rand(batch, generator=generator)
-        sent = 1 + torch.randint(self.planes, (batch,), generator=generator)
-        usual = torch.rand(batch, generator=generator) < 0.2
-        sent = torch.where(usual, max(self.planes // 2, 1), sent)
-        kind = torch.rand(batch, generator=generator)[:, None, None, None]
-        symbols: torch.Tensor = network.encode(x, snr_db, sent)  # type: ignore[operator]
-        shape = symbols.shape[:-1]
-        flat = _exponential((batch, 1, 1, 1), generator)
-        power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, _exponential(shape, generator)))
-        made = pass_through(network, symbols, power, snr_db, sent, torch.randn(symbols.shape, generator=generator))
+        made = over_any_channel(network, x, (self.low, self.high), generator).image
         error = (made.float() - x).square().mean()
         return error, error.detach()
 
@@ -72,6 +62,41 @@ class Coding(Task):
         return lines
 
 
+class Passed(NamedTuple):
+    """Images behind random channels.
+
+    image: [batch, 3, H, W]. snr_db, sent: [batch]. left: mean variance of the symbols that were sent, given what was
+    received, [batch].
+    """
+
+    image: torch.Tensor
+    snr_db: torch.Tensor
+    sent: torch.Tensor
+    left: torch.Tensor
+
+
+def over_any_channel(
+    network: Any, x: torch.Tensor, snrs_db: tuple[float, float], generator: torch.Generator
+) -> Passed:
+    """What the codec's decoder makes of x [batch, 3, H, W] at random rates, SNRs and fading, as `Coding` says."""
+    batch, planes = len(x), network.planes
+    low, high = snrs_db
+    snr_db = low + (high - low) * torch.rand(batch, generator=generator)
+    sent = 1 + torch.randint(planes, (batch,), generator=generator)
+    usual = torch.rand(batch, generator=generator) < 0.2
+    sent = torch.where(usual, max(planes // 2, 1), sent)
+    kind = torch.rand(batch, generator=generator)[:, None, None, None]
+    symbols: torch.Tensor = network.encode(x, snr_db, sent)
+    shape = symbols.shape[:-1]
+    flat = exponential((batch, 1, 1, 1), generator)
+    power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, exponential(shape, generator)))
+    made = pass_through(network, symbols, power, snr_db, sent, torch.randn(symbols.shape, generator=generator))
+    noise = torch.pow(10.0, -0.1 * snr_db)[:, None, None, None]
+    alive = network.alive(sent)[:, :, None, None].expand(shape)
+    left = ((noise / (power + noise)).expand(shape) * alive).sum((1, 2, 3)) / alive.sum((1, 2, 3))
+    return Passed(made, snr_db, sent, left)
+
+
 def pass_through(
     network: Any,
     symbols: torch.Tensor,
@@ -94,6 +119,6 @@ def pass_through(
     return network.decode(estimate * alive[..., None], torch.where(alive > 0.0, left, 1.0), snr_db, sent)
 
 
-def _exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Power of Rayleigh gains of mean 1."""
     return -torch.rand(shape, generator=generator).clamp_min(1e-7).log()

@@ -1,0 +1,49 @@
+"""A few steps of a diffusion that was trained for what the codec's images lack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agentsc.semantic import DECODERS
+from agentsc.semantic.receiver import DrawingDecoder, Receiver
+from policies.networks.conditional import reception
+from policies.scene.model import Arrival, ImageReply
+from policies.scene.refine import RefineRequest
+from policies.scene.shipped import REFINER
+
+
+@DECODERS.register("conditional")
+class Conditional(DrawingDecoder):
+    """The codec's image, and in 1 to 4 steps what it lacks, from a network trained on the codec's images.
+
+    The network removes noise from the residual, given the image and how well it was received; symbols are looked at
+    once, by the codec. One step gives a mean, several a draw; without ``stochastic`` all noise is in the start.
+    Reference: Whang et al., "Deblurring via stochastic refinement", 2022; Yang and Mandt, "Lossy image compression with
+    conditional diffusion models", 2023; Yang, Zhang and Cai, "Rate-adaptive generative semantic communication using
+    conditional diffusion models", 2024 (CDM-JSCC: behind a codec for channels).
+    """
+
+    steps: int = Field(2, ge=1, description="denoising steps, one network call each")
+    stochastic: bool = Field(True, description="fresh noise at every step, or none after the start")
+    strength: float = Field(0.5, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
+    last_ratio: float = Field(0.03, gt=0.0, description="σ/α of the last noise level")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (REFINER,)
+
+    def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
+        _, left = receiver.estimates(arrival)
+        cbr = np.full(len(left), receiver.cbr(arrival), np.float32)
+        told = reception(*(torch.as_tensor(each) for each in (left.mean(axis=1), cbr, arrival.snr_db))).numpy()
+        request = RefineRequest(
+            REFINER, keys[0], receiver.decode(arrival), told, self.strength,
+            "ancestral" if self.stochastic else "dpm-solver++", self.steps, self.last_ratio,
+        )  # fmt: skip
+        return receiver.core.sample_many(replace(request, keys=each) for each in keys)

@@ -1,0 +1,1 @@
+"""Paths of the machine scenario, one file each."""

@@ -1,0 +1,116 @@
+"""A U-Net for images that is conditioned on a class map at every place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from envs.errors import ConfigError
+from policies.networks.convolution import Attention, Scalars, norm
+
+
+class SpadeBlock(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the noise level and, at each place, a map.
+
+    Args:
+        channels: of input and output. condition: numbers of the noise level's code. guide: channels of the map's.
+
+    Reference: Park et al., "Semantic image synthesis with spatially-adaptive normalization", 2019, eq. 1.
+    """
+
+    def __init__(self, channels: int, condition: int, guide: int) -> None:
+        super().__init__()
+        self.norm_in, self.norm_out = norm(channels), norm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.level = nn.Linear(condition, 2 * channels)
+        self.place = nn.Conv2d(guide, 2 * channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """x [batch, channels, h, w], condition [batch, condition], guide [batch, guide, h, w]."""
+        hidden = self.norm_out(self.first(nn.functional.silu(self.norm_in(x))))
+        scale, shift = (self.level(condition)[:, :, None, None] + self.place(guide)).chunk(2, dim=1)
+        return x + self.second(nn.functional.silu(hidden * (1.0 + scale) + shift))
+
+
+class SpadeUNet(nn.Module):
+    """Noisy image and class map → image of the same size; a map of zeros stands for no condition.
+
+    Like `UNet` it works on blocks of 2 × 2 pixels; the map is folded in the same way, so no edge of it is lost.
+
+    Args:
+        classes: of the map. width: channels of the finest level. multipliers: of the width, per level.
+        guide: channels that the map is described by. channels: of the image.
+
+    Raises:
+        ConfigError: widths that are not positive multiples of 4, or no levels.
+    """
+
+    def __init__(
+        self,
+        classes: int = 6,
+        width: int = 32,
+        multipliers: Sequence[int] = (1, 2, 2),
+        guide: int = 24,
+        channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if min(width, guide) < 4 or width % 4 or guide % 4 or not multipliers:
+            raise ConfigError(
+                f"width and guide must be positive multiples of 4, with at least one multiplier, got {width}, {guide} "
+                f"and {list(multipliers)} (of a conditional U-Net)"
+            )
+        condition = 2 * width
+        widths = [width * m for m in multipliers]
+        self.clock = Scalars(1, condition, reach=2.0)
+        self.entry = nn.Conv2d(4 * channels, widths[0], 3, padding=1)
+        self.guides = nn.ModuleList(
+            nn.Conv2d(4 * (guide if number else classes), guide, 3, padding=1) for number in range(len(widths))
+        )
+        self.down = nn.ModuleList(SpadeBlock(w, condition, guide) for w in widths)
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(4 * a, b, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.middle = nn.ModuleList(SpadeBlock(widths[-1], condition, guide) for _ in range(2))
+        self.attention = Attention(widths[-1])
+        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths)
+        self.up = nn.ModuleList(SpadeBlock(w, condition, guide) for w in widths)
+        self.grow = nn.ModuleList(
+            nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.norm = norm(widths[0])
+        self.exit = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
+        self.halve, self.widen = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor | float, classes: torch.Tensor) -> torch.Tensor:
+        """The network's output, like x [batch, channels, H, W].
+
+        Args:
+            noise: [batch] or one for all, as EDM's preconditioning tells it. classes: [batch, classes, H, W],
+                probabilities, or zeros.
+        """
+        level = torch.as_tensor(noise, dtype=x.dtype, device=x.device).expand(len(x))
+        told = self.clock(level[:, None])
+        guides: list[torch.Tensor] = []
+        for layer in self.guides:
+            guides.append(nn.functional.silu(layer(self.halve(guides[-1] if guides else classes))))
+        hidden = self.entry(self.halve(x))
+        kept: list[torch.Tensor] = []
+        for number, block in enumerate(self.down):
+            hidden = block(hidden, told, guides[number])
+            kept.append(hidden)
+            if number < len(self.shrink):
+                hidden = self.shrink[number](self.halve(hidden))
+        hidden = self.middle[0](hidden, told, guides[-1])
+        hidden = self.middle[1](self.attention(hidden), told, guides[-1])
+        for number in reversed(range(len(self.up))):
+            hidden = self.up[number](self.merge[number](torch.cat([hidden, kept[number]], dim=1)), told, guides[number])
+            if number:
+                hidden = self.widen(self.grow[number - 1](hidden))
+        return self.widen(self.exit(nn.functional.silu(self.norm(hidden))))
