@@ -298,7 +298,7 @@ def priors() -> str:
 def channel() -> str:
     """A shared channel that gets slower, over all losses and delays."""
     lines = []
-    for protocol in ("negotiated", "full-trajectory"):
+    for protocol in ("intent", "negotiated", "full-trajectory"):
         for kbps in (250, 60, 20):
             rows = rows_of("links", protocol=protocol, channel_kbps=kbps, trouble="none")
             touched = sum(not row["collision_free"] for row in rows)
@@ -315,26 +315,27 @@ def trouble() -> str:
     lines = []
     for name in dict.fromkeys(row["trouble"] for row in rows_of("links", protocol="negotiated", delay_ms=0, loss=0.0)):
         line = [name]
-        for protocol in ("negotiated", "full-trajectory"):
+        for protocol in ("intent", "negotiated", "full-trajectory"):
             rows = rows_of("links", protocol=protocol, trouble=name, channel_kbps=250, loss=0.0, delay_ms=0)
             line += [mean(rows, "collision_free_rate"), mean(rows, "success_rate"), mean(rows, "makespan_s")]
         lines.append(line)
-    both = [f"{what}, `{protocol}`" for protocol in ("negotiated", "full-trajectory")
-            for what in ("collision-free", "success", "makespan, s")]  # fmt: skip
-    return table(["what the radio does", *both], lines)
+    every = [f"{what}, `{protocol}`" for protocol in ("intent", "negotiated", "full-trajectory")
+             for what in ("collision-free", "success", "makespan, s")]  # fmt: skip
+    return table(["what the radio does", *every], lines)
 
 
 def threats() -> str:
     """Every attack, without and with tags, at two losses."""
     lines = []
-    for attack in dict.fromkeys(row["attack"] for row in rows_of("threats")):
-        for tag in ("no tag", "32-bit tag"):
-            line = [attack, tag]
-            for metric in ("collision_free_rate", "success_rate", "makespan_s"):
-                cells = [rows_of("threats", attack=attack, tag=tag, loss=loss) for loss in (0.0, 0.5)]
-                line.append(" / ".join(mean(rows, metric) for rows in cells))
-            lines.append(line)
-    return table(["attack", "tags", "collision-free", "success", "makespan, s"], lines)
+    for protocol in ("intent", "negotiated"):
+        for attack in dict.fromkeys(row["attack"] for row in rows_of("threats", protocol=protocol)):
+            for tag in ("no tag", "32-bit tag"):
+                same = {"protocol": protocol, "attack": attack, "tag": tag}
+                cells = [rows_of("threats", **same, loss=loss) for loss in (0.0, 0.5)]
+                names = ("collision_free_rate", "success_rate", "makespan_s")
+                fields = [" / ".join(mean(rows, metric) for rows in cells) for metric in names]
+                lines.append([f"`{protocol}`", attack, tag, *fields])
+    return table(["protocol", "attack", "tags", "collision-free", "success", "makespan, s"], lines)
 
 
 def worlds() -> str:

@@ -1,6 +1,6 @@
 """Two figures of the human scenario: the cliff, and distortion against perception.
 
-    python experiments/semantic_figures.py [--scenes 64]     # about 4 minutes of one core; keeps finished cells
+    python experiments/semantic_figures.py [--scenes 256]     # about 15 minutes of one core; keeps finished cells
 
 Cliff: AWGN from 0 to 20 dB, senders that expect 10 dB (rate of separation, SNR told to the codec), CBR 1/12. Analog
 decoders degrade with the channel; separation is right or gone, over the capacity bound and with measured block errors
@@ -109,7 +109,7 @@ def run(cell: Cell, scenes: int, judge: Judge) -> Iterator[tuple[float, np.ndarr
 def main() -> None:
     """Compute what is missing, then draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=64, help="images of a cell, 64 or more")
+    parser.add_argument("--scenes", type=int, default=256, help="images of a cell, 64 or more")
     scenes = max(parser.parse_args().scenes, quality.FEWEST)
     OUT.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read() if row["scenes"] == scenes]
