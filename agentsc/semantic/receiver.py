@@ -145,7 +145,6 @@ class Decoder(Plugin):
             keys: uint64 [B]; all randomness of an image comes from its key.
         """
 
-
     def kept(self, receiver: Receiver, arrival: Any, decoded: Decoded) -> Mapping[str, NDArray]:
         """Whether what was sent comes out again if the received images are sent in turn: metrics → [B], `code_facts`.
 
