@@ -41,7 +41,7 @@ demo: setup
 		--set protocol.proposals_for=every --out runs/demo --record runs/demo/film.mp4
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
