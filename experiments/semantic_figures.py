@@ -31,6 +31,7 @@ from rich.console import Console
 import agentsc
 from agentsc.experiment.metrics import mean
 from agentsc.experiment.progress import Display
+from agentsc.experiment.statistics import paired_difference
 from agentsc.semantic import quality
 from agentsc.semantic.source import REFERENCE_SEED
 from envs import camera
@@ -243,7 +244,21 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 dial = "–" if np.isnan(first["dial"]) else f"{first['dial']:g}"
                 cells = " | ".join(f"{r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in (first, second))
                 lines.append(f"| `{decoder}` | {first['snr_db']:g} | {dial} | {cells} |")
+    lines += ["", "PSNR at 10 dB less that of `jscc`, image by image:", ""]
+    lines += ["| decoder | dial | difference, dB |", "|---|---|---|"]
+    codec = drawn("jscc", None)
+    for decoder in DRAWING:
+        for dial in DIALS[1:]:
+            gained, (low, high), _ = paired_difference(drawn(decoder, dial), codec)
+            lines.append(f"| `{decoder}` | {dial:g} | {gained:+.3f} [{low:+.3f}, {high:+.3f}] |")
     return "\n".join([*lines, ""])
+
+
+def drawn(decoder: str, dial: float | None) -> np.ndarray:
+    """PSNR of every image at 10 dB, in their order; without a dial where there is none."""
+    frame = polars.read_parquet(OUT / "images.parquet").filter(figure="dial", decoder=decoder)
+    at = polars.col("dial").is_nan() if dial is None else (polars.col("dial") - dial).abs() < 1e-6
+    return frame.filter(at).sort("image")["psnr_db"].to_numpy()
 
 
 def published(rows: list[dict[str, Any]]) -> list[str]:
