@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,13 @@ PUBLISHED_WEAVE = {
     "Akule (central)": {10: ("512/512", "1.811"), 20: ("256/256", "1.910"), 28: ("512/512", "1.949")},
 }
 
-Rows = list[dict[str, Any]]
+
+class Rows(list[dict[str, Any]]):
+    """Rows of a suite. figures: their metrics, worked out once, as intervals take their time."""
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        return metrics(self)
 
 
 @cache
@@ -53,18 +59,18 @@ def rows_of(suite: str, **wanted: Any) -> Rows:
     frame = _frame(suite)
     for column, value in wanted.items():
         frame = frame.filter(pl.col(column) == value)
-    return frame.to_dicts()
+    return Rows(frame.to_dicts())
 
 
 def mean(rows: Rows, name: str, factor: float = 1.0) -> str:
     """A metric's mean, or a dash."""
-    found = metrics(rows)[name]["mean"] if rows else None
+    found = rows.figures[name]["mean"] if rows else None
     return "–" if found is None else brief(found * factor)
 
 
 def success(rows: Rows) -> str:
     """The rate with its interval."""
-    found = metrics(rows)["success_rate"]
+    found = rows.figures["success_rate"]
     low, high = found["ci95"]
     return f"{brief(found['mean'])} [{brief(low)}, {brief(high)}]"
 
