@@ -168,8 +168,6 @@ def architectures() -> str:
     """Where machines run: success, makespan, reaction and bits over fleets and losses."""
     lines = []
     for suite in ("architectures", "architectures-large"):
-        if not (RESULTS / suite / "rows.parquet").is_file():
-            continue
         for agents in sorted({row["agents"] for row in rows_of(suite)}):
             for where in dict.fromkeys(row["architecture"] for row in rows_of(suite, agents=agents, protocol="intent")):
                 same = {"agents": agents, "architecture": where, "protocol": "intent"}
