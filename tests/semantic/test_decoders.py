@@ -142,6 +142,18 @@ def test_and_not_enough_for_others(gaussian: Posed) -> None:
     assert gaussian.excess(gaussian.draw("variance-aware:start=noise,steps=40,iterations=8")) > 1.25
 
 
+def test_a_stronger_pull_fits_what_arrived_more_closely(gaussian: Posed) -> None:
+    def misfit(options: str) -> float:
+        drawn = gaussian.draw(f"variance-aware:steps=6{options}", 200)
+        arrival = gaussian.one
+        received, gain = (pair[..., 0] + 1j * pair[..., 1] for pair in (arrival.received, arrival.gain))
+        return float(np.mean(np.abs(received - gain * gaussian.receiver.encode(drawn.numpy(), SNR_DB, SYMBOLS)) ** 2))
+
+    assert misfit(",pull=8") < misfit(",pull=2") < misfit(",pull=1")
+    assert misfit("") == misfit(",pull=8"), "what is drawn around the codec's image"
+    assert misfit(",start=noise") == misfit(",start=noise,pull=1"), "as published"
+
+
 def test_the_linear_decoder_gives_the_posterior_mean(gaussian: Posed) -> None:
     drawn = gaussian.draw("jscc", 20)
     assert torch.allclose(drawn[0].flatten(), gaussian.exact.mean(), atol=1e-4)
