@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 GROUPS = 8
 """Of group normalisation; widths are multiples of it."""
+FEEDS = {"norm_in": "first", "norm_out": "second"}
+"""Attributes of residual blocks: a `NormSiLU` → the convolution that alone reads it. Quantisation makes one of both."""
 
 
 def norm(channels: int) -> nn.GroupNorm:
     """Normalisation within a row: no row's result depends on the batch."""
     return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
+
+class NormSiLU(nn.GroupNorm):
+    """`norm`, scaled and shifted by conditions if there are any, then SiLU: what a convolution is given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(math.gcd(GROUPS, channels), channels)
+
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor | None = None, place: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """x [batch, channels, height, width].
+
+        Args:
+            level: scale, less one, and shift of every channel, [batch, 2 · channels].
+            place: what is added to them at every place, [batch, 2 · channels, height, width].
+        """
+        hidden = super().forward(x)
+        if level is not None:
+            both = level[:, :, None, None]
+            scale, shift = (both if place is None else both + place).chunk(2, dim=1)
+            hidden = hidden * (1.0 + scale) + shift
+        return nn.functional.silu(hidden)
 
 
 class ResidualBlock(nn.Module):
@@ -23,9 +49,11 @@ class ResidualBlock(nn.Module):
         channels: of input and output. condition: numbers of the condition; 0 for none.
     """
 
+    feeds: ClassVar[dict[str, str]] = FEEDS
+
     def __init__(self, channels: int, condition: int = 0) -> None:
         super().__init__()
-        self.norm_in, self.norm_out = norm(channels), norm(channels)
+        self.norm_in, self.norm_out = NormSiLU(channels), NormSiLU(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.modulation = nn.Linear(condition, 2 * channels) if condition else None
@@ -34,11 +62,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """x [batch, channels, height, width], condition [batch, condition]."""
-        hidden = self.norm_out(self.first(nn.functional.silu(self.norm_in(x))))
-        if self.modulation is not None and condition is not None:
-            scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
-            hidden = hidden * (1.0 + scale) + shift
-        return x + self.second(nn.functional.silu(hidden))
+        level = None if self.modulation is None or condition is None else self.modulation(condition)
+        return x + self.second(self.norm_out(self.first(self.norm_in(x)), level))
 
 
 class Attention(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from envs.errors import ConfigError
-from policies.networks.convolution import Attention, Scalars, norm
+from policies.networks.convolution import FEEDS, Attention, NormSiLU, Scalars
 
 
 class SpadeBlock(nn.Module):
@@ -20,9 +21,11 @@ class SpadeBlock(nn.Module):
     Reference: Park et al., "Semantic image synthesis with spatially-adaptive normalization", 2019, eq. 1.
     """
 
+    feeds: ClassVar[dict[str, str]] = FEEDS
+
     def __init__(self, channels: int, condition: int, guide: int) -> None:
         super().__init__()
-        self.norm_in, self.norm_out = norm(channels), norm(channels)
+        self.norm_in, self.norm_out = NormSiLU(channels), NormSiLU(channels)
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.level = nn.Linear(condition, 2 * channels)
@@ -30,11 +33,10 @@ class SpadeBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """x [batch, channels, h, w], condition [batch, condition], guide [batch, guide, h, w]."""
-        hidden = self.norm_out(self.first(nn.functional.silu(self.norm_in(x))))
-        scale, shift = (self.level(condition)[:, :, None, None] + self.place(guide)).chunk(2, dim=1)
-        return x + self.second(nn.functional.silu(hidden * (1.0 + scale) + shift))
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """x [batch, channels, h, w], condition [batch, condition], place [batch, 2 · channels, h, w] of a map."""
+        hidden = self.first(self.norm_in(x))
+        return x + self.second(self.norm_out(hidden, self.level(condition), place))
 
 
 class SpadeUNet(nn.Module):
@@ -49,6 +51,8 @@ class SpadeUNet(nn.Module):
     Raises:
         ConfigError: widths that are not positive multiples of 4, or no levels.
     """
+
+    feeds: ClassVar[dict[str, str]] = {"norm": "exit"}
 
     def __init__(
         self,
@@ -82,7 +86,7 @@ class SpadeUNet(nn.Module):
         self.grow = nn.ModuleList(
             nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.norm = norm(widths[0])
+        self.norm = NormSiLU(widths[0])
         self.exit = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
         self.halve, self.widen = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
         nn.init.zeros_(self.exit.weight)
@@ -95,22 +99,39 @@ class SpadeUNet(nn.Module):
             noise: [batch] or one for all, as EDM's preconditioning tells it. classes: [batch, classes, H, W],
                 probabilities, or zeros.
         """
-        level = torch.as_tensor(noise, dtype=x.dtype, device=x.device).expand(len(x))
-        told = self.clock(level[:, None])
+        return self.draw(x, noise, self.places(classes))
+
+    def places(self, classes: torch.Tensor) -> list[torch.Tensor]:
+        """What a map says to every block, in their turn, [batch, 2 · channels, h, w] each.
+
+        It is the same at all noise levels and a third of the work, so samplers ask for it once.
+        """
         guides: list[torch.Tensor] = []
         for layer in self.guides:
             guides.append(nn.functional.silu(layer(self.halve(guides[-1] if guides else classes))))
+        last = guides[-1]
+        return [
+            *(block.place(guide) for block, guide in zip(self.down, guides, strict=True)),  # type: ignore[operator]
+            *(block.place(last) for block in self.middle),  # type: ignore[operator]
+            *(block.place(guide) for block, guide in reversed(list(zip(self.up, guides, strict=True)))),  # type: ignore[operator]
+        ]
+
+    def draw(self, x: torch.Tensor, noise: torch.Tensor | float, places: Sequence[torch.Tensor]) -> torch.Tensor:
+        """As `forward`, given what `places` makes of the map."""
+        level = torch.as_tensor(noise, dtype=x.dtype, device=x.device).expand(len(x))
+        told, place = self.clock(level[:, None]), iter(places)
         hidden = self.entry(self.halve(x))
         kept: list[torch.Tensor] = []
         for number, block in enumerate(self.down):
-            hidden = block(hidden, told, guides[number])
+            hidden = block(hidden, told, next(place))
             kept.append(hidden)
             if number < len(self.shrink):
                 hidden = self.shrink[number](self.halve(hidden))
-        hidden = self.middle[0](hidden, told, guides[-1])
-        hidden = self.middle[1](self.attention(hidden), told, guides[-1])
+        hidden = self.middle[0](hidden, told, next(place))
+        hidden = self.middle[1](self.attention(hidden), told, next(place))
         for number in reversed(range(len(self.up))):
-            hidden = self.up[number](self.merge[number](torch.cat([hidden, kept[number]], dim=1)), told, guides[number])
+            merged = self.merge[number](torch.cat([hidden, kept[number]], dim=1))
+            hidden = self.up[number](merged, told, next(place))
             if number:
                 hidden = self.widen(self.grow[number - 1](hidden))
-        return self.widen(self.exit(nn.functional.silu(self.norm(hidden))))
+        return self.widen(self.exit(self.norm(hidden)))

@@ -31,8 +31,6 @@ MAP_VARIANCE = 4.0 * (1.0 / len(CLASSES)) * (1.0 - 1.0 / len(CLASSES))
 """Of a number of a map as a signal, if classes were alike likely."""
 CALIBRATION_ROWS = 64
 """Images whose ranges the int8 painter's layers were observed on, of the training bank."""
-KEPT = ("entry", "exit")
-"""Layers that stay in floats: the first and the last."""
 
 
 class MapCodec(ImageCodec):
@@ -84,7 +82,7 @@ def calibrated(network: torch.nn.Module, sigma_data: float, size: int) -> torch.
         network(scaled, clock, hot.float())
         network(scaled, clock, torch.zeros(hot.shape))
 
-    return quantise(network, observe(network, run), KEPT)
+    return quantise(network, observe(network, run))
 
 
 def machine_core(

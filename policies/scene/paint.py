@@ -83,20 +83,22 @@ class PaintModel(EvenModel[PaintRequest, ImageReply]):
         before = meter.calls
 
         def given(condition: torch.Tensor) -> Any:
+            places = self.network.places(condition)
+
             def network(x: torch.Tensor, noise: float) -> torch.Tensor:
                 with meter.forward(len(x)):
-                    return self.network(x, noise, condition).float()
+                    return self.network.draw(x, noise, places).float()
 
             return denoiser(network, "edm", self.process, self.sigma_data)
 
         times = self._times(request)
         noise = KeyedNoise(request.keys, (3, self.size, self.size), device=self.device)
-        sampler = Sampler(self.process, given(guide), SOLVERS.parse(request.solver), times, noise)
-        terms = []
-        if request.weight != 1.0:
-            term = GUIDANCE.create("classifier-free", weight=request.weight)
-            terms.append(Term(term, Unconditional(given(torch.zeros_like(guide)))))
         with torch.no_grad():
+            sampler = Sampler(self.process, given(guide), SOLVERS.parse(request.solver), times, noise)
+            terms = []
+            if request.weight != 1.0:
+                term = GUIDANCE.create("classifier-free", weight=request.weight)
+                terms.append(Term(term, Unconditional(given(torch.zeros_like(guide)))))
             x = self.process.sigma(times[0]) * noise.initial()
             if request.start is not None:
                 x = x + self.process.alpha(times[0]) * tensor_of(request.start, self.device)

@@ -12,7 +12,16 @@ from torch import nn
 
 from envs import keyed
 from envs.errors import ConfigError
-from policies.diffusion.quantisation import Int8Conv2d, Int8Linear, int8_bytes, observe, prepare, quantise
+from policies.diffusion.quantisation import (
+    Int8Conv2d,
+    Int8Linear,
+    Int8NormSiLU,
+    int8_bytes,
+    observe,
+    prepare,
+    quantise,
+)
+from policies.networks.convolution import NormSiLU, ResidualBlock
 from policies.trajectory.context import feature_count
 from policies.trajectory.prior import FORMAT_INT8, Denoiser, PriorSpec, TrajectoryPrior
 
@@ -141,3 +150,48 @@ def test_a_network_of_convolutions_becomes_small_and_stays_near() -> None:
     for odd in (nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, dilation=2)):
         with pytest.raises(ConfigError, match="keep"):
             quantise(nn.Sequential(odd), {"0": (-1.0, 1.0)})
+
+
+@pytest.mark.parametrize("told", ["nothing", "level", "place", "both"])
+def test_a_normalisation_in_steps_is_the_float_one_rounded(told: str) -> None:
+    torch.manual_seed(3)
+    layer = NormSiLU(24).requires_grad_(False)
+    nn.init.normal_(layer.weight, 1.0, 0.3), nn.init.normal_(layer.bias, 0.0, 0.3)
+    x = 3.0 * torch.randn(7, 24, 6, 4) + torch.arange(7.0)[:, None, None, None]
+    level = 0.4 * torch.randn(7, 48) if told in ("level", "both") else None
+    place = 0.4 * torch.randn(7, 48, 6, 4) if told in ("place", "both") else None
+    if told == "place":
+        level = torch.zeros(7, 48)  # the float layer adds a place to a level
+    exact = layer(x, level, place)
+    reader = Int8Conv2d.of(nn.Conv2d(24, 8, 1), (-0.3, 0.7 * float(exact.max())))  # the greatest do not fit
+    made = Int8NormSiLU(layer, reader)
+    steps = made(x, None if told == "place" else level, place)
+    scale, zero = float(reader.input_scale), int(reader.input_zero)
+    expected = ((exact / scale).round() + zero).clamp(0, 255)
+    assert steps.dtype == torch.uint8 and steps.shape == x.shape
+    away = (steps.double() - expected).abs()
+    assert float(away.max()) <= 1.0 and float((away > 0).double().mean()) < 0.002, "only ties are rounded otherwise"
+    assert len(expected.unique()) > 100 and float(expected.max()) == 255.0
+    torch.testing.assert_close(reader(steps), reader(exact), atol=2.0 * scale, rtol=1e-3)
+    for order in (torch.channels_last, torch.contiguous_format):
+        assert torch.equal(made(x.contiguous(memory_format=order), level, place), made(x, level, place))
+    part = slice(2, 5)
+    alone = made(x[part], None if level is None else level[part], None if place is None else place[part])
+    assert torch.equal(alone, made(x, level, place)[part]), "rows do not feel their batch"
+
+
+def test_blocks_in_eight_bits_stay_near_and_come_back_from_their_state() -> None:
+    torch.manual_seed(4)
+    block, again = (ResidualBlock(16, 6).requires_grad_(False) for _ in range(2))
+    nn.init.normal_(block.second.weight, 0.0, 0.1)
+    x, told = torch.randn(9, 16, 8, 8), torch.randn(9, 6)
+    seen = observe(block, lambda: block(x, told))
+    made = quantise(block, seen)
+    assert isinstance(made.norm_in, Int8NormSiLU) and isinstance(made.norm_out, Int8NormSiLU)
+    change = block(x, told) - x
+    assert float((made(x, told) - block(x, told)).square().mean()) < 0.001 * float(change.square().mean())
+    half = quantise(block, seen, ("first",))
+    assert isinstance(half.norm_in, NormSiLU) and isinstance(half.norm_out, Int8NormSiLU), "a float layer reads floats"
+    restored = prepare(again, made.state_dict())
+    restored.load_state_dict(made.state_dict())
+    assert torch.equal(restored(x, told), made(x, told))
