@@ -45,6 +45,9 @@ Hosts = Annotated[int | None, typer.Option(help="Host actors with backend ray.")
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or auto.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any configuration key.")]
 Episode = Annotated[int | None, typer.Option(help="Recorded lane; the first one by default.")]
+Weights = Annotated[
+    list[str] | None, typer.Option(help="NAME=FILE: a model from your own training; repeat for several.")
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder, new or empty; by default one under runs/.")]
 
 
@@ -333,7 +336,7 @@ def export(
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Argument(help="What to train, see: agentsc list presets.")],
+    preset: Annotated[str, typer.Argument(help="What to train, NAME[:key=value,…], see: agentsc list presets.")],
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Weights file; by default the shipped one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
@@ -346,6 +349,19 @@ def train(
     with Display(_console(stderr=True)) as display:
         card = call(preset, device=device, out=out, resume=resume, steps=steps, progress=display.stage)
     _emit(card)
+
+
+def _weights(pairs: list[str] | None) -> dict[str, str]:
+    """Models → files, of ``NAME=FILE``."""
+    from envs.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for pair in pairs or []:
+        name, equals, file = pair.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(f"weights must be NAME=FILE, got {pair!r} (a model and its safetensors file)")
+        found[name] = file
+    return found
 
 
 def _show(result: Any, table: Callable[[Any], Any], json: bool) -> None:
@@ -377,6 +393,7 @@ def transmit(
     seed: Annotated[int, typer.Option(help="Key of the channel and the decoder.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
+    weights: Weights = None,
     json: Json = False,
 ) -> None:
     """Send images over a radio as analog symbols and show what a receiver makes of them."""
@@ -390,8 +407,7 @@ def transmit(
             image, scene=scene, link=link, cbr=cbr, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
             families=family or TRAINED, longest=longest, csi=csi, pilots=pilots,  # type: ignore[arg-type]
             reference=reference, prefix=prefix, design_snr_db=design_snr_db, seed=seed,  # type: ignore[arg-type]
-            device=device, out=out,
-            progress=display.stage,
+            device=device, out=out, weights=_weights(weights), progress=display.stage,
         )  # fmt: skip
     _show(result, table, json)
 
@@ -412,6 +428,7 @@ def perceive(
     seed: Annotated[int, typer.Option(help="Key of the channel and the receiver.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder, new or empty, for result and pictures.")] = None,
+    weights: Weights = None,
     json: Json = False,
 ) -> None:
     """Tell a machine what is where in scenes, at a budget of bits, and show how well it knows."""
@@ -424,7 +441,7 @@ def perceive(
         result = call(
             scene=scene, link=link, bits=bits, decoder=decoder, images=images, view=view,  # type: ignore[arg-type]
             families=family or TRAINED, csi=csi, pilots=pilots, reference=reference,  # type: ignore[arg-type]
-            prefix=prefix, seed=seed, device=device, out=out, progress=display.stage,
+            prefix=prefix, seed=seed, device=device, out=out, weights=_weights(weights), progress=display.stage,
         )  # fmt: skip
     _show(result, table, json)
 

@@ -11,7 +11,7 @@ from policies.scene.presets import SCENES
 
 
 def train(
-    name: str,
+    spec: str,
     *,
     out: Path | str | None = None,
     device: str = "cpu",
@@ -23,7 +23,8 @@ def train(
     """Train what a preset describes; write weights and a model card.
 
     Args:
-        name: a registered preset. out: safetensors file; by default the shipped weights of that name.
+        spec: a registered preset, ``NAME[:key=value,…]``. out: safetensors file; by default the shipped weights of
+            that name.
         device: torch device. resume: continue from the checkpoint beside ``out``. steps: overrides the preset.
         progress: called with (stage, done, total, facts). options: of the room's own `train`.
 
@@ -33,11 +34,11 @@ def train(
     Raises:
         ConfigError: an unknown preset, or a checkpoint that does not fit it.
     """
-    PRESETS.get(name)
-    if name in SCENES:
+    PRESETS.parse(spec)
+    if spec.partition(":")[0] in SCENES:
         from policies.scene.train import train as scene
 
-        return scene(name, out=out, device=device, resume=resume, steps=steps, progress=progress, **options)
+        return scene(spec, out=out, device=device, resume=resume, steps=steps, progress=progress, **options)
     from policies.trajectory.train import train as trajectory
 
-    return trajectory(name, out=out, device=device, resume=resume, steps=steps, progress=progress, **options)
+    return trajectory(spec, out=out, device=device, resume=resume, steps=steps, progress=progress, **options)

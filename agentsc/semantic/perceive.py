@@ -27,6 +27,7 @@ from envs import camera, keyed
 from envs.camera import View
 from envs.errors import unknown_name
 from envs.scenery import CLASSES, TRAINED
+from policies.scene.files import fingerprints
 from policies.scene.machine import machine_core
 
 CHUNK = 64
@@ -92,7 +93,7 @@ def perceive(
             the budget's channel uses.
         seed: of the channel's and the receiver's draws. device: where networks run.
         out: folder, new or empty, for ``result.json``, ``images.parquet`` and ``side-by-side.png``.
-        weights: name of a model → its file, in place of the shipped ones.
+        weights: name of a model → its file, in place of the shipped ones; the result has their fingerprints.
         progress: called with (stage, done, total, facts).
 
     Raises:
@@ -101,6 +102,7 @@ def perceive(
     chosen = path_of(decoder)
     channel = SymbolChannel(link, seed, csi=csi, pilots=pilots, reference=reference, prefix=prefix)
     budget = Budget(bits_of(bits), channel.snr_db)
+    own = fingerprints(weights)
     pictures = chosen.models if isinstance(chosen, Pictured) else ()
     core, codec, maps = machine_core(chosen.needs, weights, device, pictures)
     station = Station(core, codec, maps, weights)
@@ -116,7 +118,8 @@ def perceive(
         "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
         "prefix": prefix, "seed": seed, "device": device, "uses_per_image": budget.uses, "power_per_image": 1.0,
         "snr_db": channel.snr_db, "n0": 10.0 ** (-0.1 * channel.snr_db),
-        "uses": vars(channel.uses(budget.uses)), "link_parameters": channel.link.model_dump(), "versions": versions(),
+        "uses": vars(channel.uses(budget.uses)), "link_parameters": channel.link.model_dump(), "weights": own,
+        "versions": versions(),
     }  # fmt: skip
     data = {"schema": SCHEMA, "config": config, "metrics": metrics}
     if folder is not None:

@@ -26,6 +26,7 @@ from envs.camera import View
 from envs.errors import ConfigError
 from envs.scenery import CLASSES, TRAINED
 from policies.core import DiffusionCore
+from policies.scene.files import fingerprints
 from policies.scene.model import SceneReply, SceneRequest
 from policies.scene.shipped import SEGMENTER, scene_core
 
@@ -92,7 +93,7 @@ def transmit(
         seed: of the channel's and the decoder's draws. device: where networks run.
         out: folder, new or empty, for ``result.json``, ``images.parquet``, ``received.png`` and
             ``side-by-side.png``.
-        weights: name of a model → its file, in place of the shipped ones.
+        weights: name of a model → its file, in place of the shipped ones; the result has their fingerprints.
         progress: called with (stage, done, total, facts).
 
     Raises:
@@ -106,6 +107,7 @@ def transmit(
     expected = channel.snr_db if design_snr_db is None else float(design_snr_db)
     if not math.isfinite(expected):
         raise ConfigError(f"design_snr_db must be finite, got {design_snr_db} (SNR that the sender expects)")
+    own = fingerprints(weights)
     core, codec = scene_core(weights, device, also=chosen.models)
     count = codec.count_of(rate)
     size = codec.shape[-1]
@@ -133,7 +135,8 @@ def transmit(
         "decoder_parameters": chosen.model_dump(), "csi": csi, "pilots": pilots, "reference": reference,
         "prefix": prefix, "seed": seed, "device": device, "symbols_per_image": count, "power_per_image": 1.0,
         "snr_db": channel.snr_db, "design_snr_db": expected, "n0": 10.0 ** (-0.1 * channel.snr_db),
-        "uses": vars(channel.uses(count)), "link_parameters": channel.link.model_dump(), "versions": versions(),
+        "uses": vars(channel.uses(count)), "link_parameters": channel.link.model_dump(), "weights": own,
+        "versions": versions(),
     }  # fmt: skip
     data = {"schema": SCHEMA, "config": config, "metrics": metrics}
     if folder is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from envs.errors import ConfigError
+from envs.errors import ConfigError, unknown_name
 from policies.models import device_of
 from policies.networks.conditional import ConditionalUNet
 from policies.networks.context_net import ContextNet
@@ -106,6 +107,20 @@ def fingerprint(kind: str, path: Path | str | None = None) -> str:
     """First twelve digits of the SHA-256 of a file of weights; by default of the shipped one."""
     file = Path(path) if path is not None else WEIGHTS / f"{kind}.safetensors"
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def fingerprints(weights: Mapping[str, Path | str] | None) -> dict[str, str]:
+    """Of the files that stand in for shipped ones, by the names of their models.
+
+    Raises:
+        ConfigError: a name that is no model's, or a file that does not exist.
+    """
+    for name, path in (weights or {}).items():
+        if name not in NETWORKS:
+            raise unknown_name("weights", name, NETWORKS)
+        if not Path(path).is_file():
+            raise ConfigError(f"weights.{name} must be a safetensors file, got {str(path)!r}, which does not exist")
+    return {name: fingerprint(name, path) for name, path in (weights or {}).items()}
 
 
 def build(kind: str, spec: dict[str, Any]) -> nn.Module:

@@ -42,7 +42,7 @@ class _State:
 
 
 def train(
-    name: str,
+    spec: str,
     *,
     out: Path | str | None = None,
     device: str = "cpu",
@@ -55,7 +55,7 @@ def train(
     """Train the network of a preset and write its weights and card.
 
     Args:
-        name: a registered preset.
+        spec: a registered preset, ``NAME[:key=value,…]``.
         out: safetensors file to write; by default the shipped weights of that name. A checkpoint beside it
             (``.checkpoint``) is kept until training ends.
         device: torch device. threads: torch CPU threads.
@@ -71,7 +71,8 @@ def train(
     Raises:
         ConfigError: an unknown preset or device, or a checkpoint that does not fit.
     """
-    chosen: ScenePreset = preset or SCENES.create(name)
+    chosen: ScenePreset = preset or SCENES.parse(spec)
+    name = spec.partition(":")[0]
     if steps is not None:
         chosen = chosen.model_copy(update={"steps": steps})
     place = device_of(device)
@@ -96,7 +97,7 @@ def train(
         held_out = task.evaluate(state.average)
     card = {
         "name": name,
-        "command": shlex.join(["agentsc", "train", name, "--steps", str(chosen.steps)]),
+        "command": shlex.join(["agentsc", "train", spec, "--steps", str(chosen.steps)]),
         "preset": chosen.model_dump(mode="json"),
         "parameters": sum(weight.numel() for weight in state.average.parameters()),
         "plans": state.plans,

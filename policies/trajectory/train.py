@@ -40,7 +40,7 @@ class _State:
 
 
 def train(
-    name: str,
+    spec: str,
     *,
     out: Path | str | None = None,
     device: str = "cpu",
@@ -53,7 +53,7 @@ def train(
     """Train the prior of a preset and write its weights and card.
 
     Args:
-        name: a registered preset.
+        spec: a registered preset, ``NAME[:key=value,…]``.
         out: safetensors file to write; by default the shipped weights of that name. A checkpoint
             beside it (``.checkpoint``) is kept until training ends.
         device: torch device. threads: torch CPU threads.
@@ -68,7 +68,8 @@ def train(
         ConfigError: unknown preset, or a checkpoint that does not fit it.
     """
     torch.set_num_threads(threads)
-    preset: Preset = PRIORS.create(name)
+    preset: Preset = PRIORS.parse(spec)
+    name = spec.partition(":")[0]
     preset = preset.model_copy(update={k: v for k, v in (("steps", steps), ("maps", maps)) if v is not None})
     target = Path(out) if out is not None else WEIGHTS / f"{name}.safetensors"
     report = progress or (lambda *_: None)
@@ -83,7 +84,7 @@ def train(
 
     card = {
         "name": name,
-        "command": shlex.join(["agentsc", "train", name, "--steps", str(preset.steps)]),
+        "command": shlex.join(["agentsc", "train", spec, "--steps", str(preset.steps)]),
         "preset": preset.model_dump(),
         "parameters": state.average.parameters(),
         "data": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -198,6 +199,7 @@ def test_files_that_are_no_pictures_to_send_are_refused(tmp_path: Path) -> None:
         ({"scene": 1, "families": ["mazy"]}, "maze"),
         ({"scene": 1, "device": "tpu"}, "device"),
         ({"scene": 1, "weights": {"jscc": "no.safetensors"}}, "no.safetensors"),
+        ({"scene": 1, "weights": {"jcss": "no.safetensors"}}, "choose one of .*jscc"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_and_leaves_nothing(
@@ -231,3 +233,25 @@ def test_the_command_prints_one_object_and_tells_what_is_wrong(capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         main(["transmit", "--scene", "7", "--decoder", "telepathy"])
     assert ended.value.code == 2 and "telepathy" in capsys.readouterr().err
+
+
+def test_weights_of_ones_own_stand_in_for_the_shipped_ones(
+    weights: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*options: str) -> dict:
+        with pytest.raises(SystemExit) as ended:
+            main([*options, "--scene", "7", "--images", "2", "--json"])
+        assert ended.value.code in (0, None)
+        found: dict = json.loads(capsys.readouterr().out)
+        return found
+
+    given = f"jscc={weights['jscc']}"
+    shipped, own = printed("transmit"), printed("transmit", "--weights", given)
+    assert shipped["config"]["weights"] == {} and set(own["config"]["weights"]) == {"jscc"}
+    assert own["config"]["weights"]["jscc"] == hashlib.sha256(weights["jscc"].read_bytes()).hexdigest()[:12]
+    assert own["metrics"]["psnr_db"]["mean"] < shipped["metrics"]["psnr_db"]["mean"] - 3.0, "barely trained"
+    seen = printed("perceive", "--decoder", "jscc", "--weights", given)
+    assert seen["config"]["weights"] == own["config"]["weights"]
+    with pytest.raises(SystemExit) as ended:
+        main(["transmit", "--scene", "7", "--weights", "jscc"])
+    assert ended.value.code == 2 and "NAME=FILE" in capsys.readouterr().err

@@ -217,6 +217,17 @@ def test_a_resume_with_other_steps_is_told_on_the_card(tmp_path: Path, monkeypat
     assert card["plans"] == [[0, 50], [4, 6]] and "resumed" in out.with_suffix(".md").read_text()
 
 
+def test_a_preset_takes_options_by_name(tmp_path: Path) -> None:
+    spec = "segmenter:seed=7,width=8,blocks=1,batch=4,held_out=16"
+    card = train_by_name(spec, steps=1, out=tmp_path / "net.safetensors")
+    assert card["name"] == "segmenter" and card["command"] == f"agentsc train {spec} --steps 1"
+    assert (card["preset"]["seed"], card["preset"]["width"]) == (7, 8)
+    assert files.load("segmenter", tmp_path / "net.safetensors")[1]["width"] == 8
+    for wrong, word in (("segmenter:depth=2", "depth"), ("segmenter:seed=x", "seed"), ("edge-prior:seed=-1", "seed")):
+        with pytest.raises(ConfigError, match=word):
+            train_by_name(wrong, steps=1, out=tmp_path / "no.safetensors")
+
+
 def test_damaged_or_foreign_files_are_refused(tmp_path: Path) -> None:
     network = SceneNet(width=8)
     files.save(tmp_path / "net.safetensors", "segmenter", {"width": 8}, network, {})
