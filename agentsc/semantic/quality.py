@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
+
+from agentsc.experiment.metrics import Metric, ratio
 
 Floats = NDArray[np.floating]
 FEWEST = 64
@@ -48,6 +48,16 @@ def miou(made: NDArray[np.integer], truth: NDArray[np.integer], classes: int) ->
     return np.asarray((both / np.maximum(either, 1)).sum(axis=0) / seen.sum(axis=0))
 
 
+def spread_skill(expected: Floats, psnr: Floats) -> Metric:
+    """Error that the spread of draws makes one expect over the error that their mean has, root mean squares of images.
+
+    Args:
+        expected: squared errors [B], see `receiver.expected_mse`. psnr: of the means of the draws [B], in dB.
+    """
+    found = ratio(expected, 10.0 ** (-0.1 * np.asarray(psnr)), "no images")
+    return {**found, "mean": float(np.sqrt(found["mean"])), "ci95": np.sqrt(found["ci95"]).tolist()}
+
+
 def frechet(first: Floats, second: Floats) -> float:
     """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½) of two sets of features [n, d].
 
@@ -63,7 +73,7 @@ def frechet(first: Floats, second: Floats) -> float:
     return float(gap @ gap + np.trace(cov_a) + np.trace(cov_b) - 2.0 * shared)
 
 
-def frechet_metric(first: Floats, second: Floats) -> dict[str, Any]:
+def frechet_metric(first: Floats, second: Floats) -> Metric:
     """`frechet` as a metric with a jackknife 95 % interval over the images of the first set."""
     count = len(first)
     if count < FEWEST:

@@ -128,6 +128,8 @@ def transmit(
     for name in rows:
         if name not in metrics:
             metrics[name] = mean(rows[name], "no images")
+    if "expected_mse" in rows:
+        metrics["spread_skill"] = quality.spread_skill(rows["expected_mse"], rows["psnr_db"])
     if not chosen.analog:
         metrics["residual"] = unmeasured("bits were sent: there are no symbols of the image to compare with")
     config = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from agentsc.semantic import DECODERS
+from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import SymbolChannel
 from agentsc.semantic.receiver import Receiver, arrival_of
 from envs import keyed
@@ -165,6 +165,22 @@ def test_the_mean_of_samples_tends_to_the_posterior_mean(gaussian: Posed) -> Non
     one, sixteen = (gaussian.draw(spec.format(n), 60).flatten(1) - gaussian.exact.mean() for n in (1, 16))
     share = float(sixteen.square().mean() / one.square().mean())
     assert 0.5 / 16 < share < 2.0 / 16
+
+
+@pytest.mark.parametrize("decoder", [EXACT[0], EXACT[1], EXACT[3]])
+def test_draws_spread_as_far_as_the_truth_is_from_their_mean(gaussian: Posed, decoder: str) -> None:
+    count = 400
+    arrival = rows.take(gaussian.one, np.zeros(count, np.intp))
+    keys = keyed.hash_words(1, np.arange(count))
+    made = DECODERS.parse(decoder + ",samples=4").decode(gaussian.receiver, arrival, keys)
+    truth = gaussian.exact.sample(keyed.hash_words(8, np.arange(count))).reshape(made.x.shape).numpy()
+    assert np.abs(truth).max() < 1.0, "nothing is clipped"
+    found = quality.spread_skill(made.facts["expected_mse"], quality.psnr_db(0.5 * made.x, 0.5 * truth))
+    assert 0.9 < found["mean"] < 1.1 and found["ci95"][0] < found["mean"] < found["ci95"][1]
+    narrow = quality.spread_skill(0.25 * made.facts["expected_mse"], quality.psnr_db(0.5 * made.x, 0.5 * truth))
+    assert narrow["mean"] == pytest.approx(0.5 * found["mean"])
+    alone = DECODERS.parse(decoder).decode(gaussian.receiver, arrival, keys)
+    assert "expected_mse" not in alone.facts, "a single draw has no spread"
 
 
 @pytest.mark.parametrize("decoder", ["diffcom:zeta=0.01", "hifi-diffcom:zeta=0.003,gamma=0.003,steps=40"])

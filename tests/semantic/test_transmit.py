@@ -71,6 +71,17 @@ def test_enough_images_have_a_frechet_distance_and_its_floor(weights: dict[str, 
         assert figure["n"] == 64 and 0.0 <= figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
 
 
+def test_several_draws_say_how_sure_they_are(weights: dict[str, Path]) -> None:
+    result = agentsc.transmit(scene=3, images=6, decoder="sdedit:samples=3,steps=4", weights=weights)
+    found, rows = result.metrics["spread_skill"], result.rows
+    error = np.mean((result.received - result.sent) ** 2, axis=(1, 2, 3))
+    assert found["mean"] == pytest.approx(np.sqrt(rows["expected_mse"].sum() / error.sum()), rel=1e-4)
+    assert found["n"] == 6 and result.metrics["network_calls"]["mean"] == 12
+    for alone in ("sdedit:steps=4", "sdedit:steps=4,samples=2,dial=0.5"):
+        made = agentsc.transmit(scene=3, images=1, decoder=alone, weights=weights)
+        assert "spread_skill" not in made.metrics, "not of what is no mean of draws"
+
+
 @pytest.mark.parametrize(
     "decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2", "conditional", "blind-diffcom:steps=2,turns=1"]
 )

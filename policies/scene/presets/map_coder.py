@@ -18,9 +18,9 @@ class MapCoder(ScenePreset):
 
     kind: ClassVar[str] = "map-coder"
     reach: int = Field(4, ge=1, le=8, description="cells that a cell sees on every side")
-    width: int = Field(48, ge=4, description="numbers of the first layer")
-    hidden: int = Field(32, ge=4, description="numbers of the second")
-    steps: int = Field(6000, ge=1, description="optimiser steps")
+    width: int = Field(96, ge=4, description="numbers of the first layer")
+    hidden: int = Field(48, ge=4, description="numbers of the second")
+    steps: int = Field(8000, ge=1, description="optimiser steps")
     learning_rate: float = Field(4e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
     ema: float = Field(0.99, gt=0.0, lt=1.0, description="decay of the averaged weights that are kept")
 

@@ -21,7 +21,7 @@ class MapDiffusion(ScenePreset):
     multipliers: tuple[int, ...] = Field((1, 2, 2), min_length=1, description="of the width, per level")
     ratio_mean: float = Field(0.3, description="mean of ln(σ/α) in training")
     ratio_std: float = Field(1.0, gt=0.0, description="its standard deviation")
-    steps: int = Field(12000, ge=1, description="optimiser steps")
+    steps: int = Field(6000, ge=1, description="optimiser steps")
 
     @property
     def spec(self) -> dict[str, Any]:

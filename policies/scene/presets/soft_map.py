@@ -24,9 +24,9 @@ class SoftMap(ScenePreset):
     snr_low_db: float = Field(-3.0, description="lowest SNR that is trained for")
     snr_high_db: float = Field(25.0, description="highest")
     rarity: float = Field(
-        0.25, ge=0.0, le=1.0, description="a class counts as its share of the cells to the power of minus this"
+        0.0, ge=0.0, le=1.0, description="a class counts as its share of the cells to the power of minus this"
     )
-    steps: int = Field(10000, ge=1, description="optimiser steps")
+    steps: int = Field(12000, ge=1, description="optimiser steps")
 
     @property
     def spec(self) -> dict[str, Any]:
