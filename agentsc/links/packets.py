@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Packets(NamedTuple):
 
     def take(self, rows: NDArray) -> Packets:
         """Some rows, by number or by mask."""
-        return Packets(self.lane[rows], self.sender[rows], self.data[rows], self.bits[rows])
+        return Packets(*_taken(self, rows))
 
 
 class Held(NamedTuple):
@@ -66,7 +66,13 @@ class Held(NamedTuple):
 
     def take(self, rows: NDArray) -> Held:
         """Some rows, by number or by mask."""
-        return Held(*(column[rows] for column in self))
+        return Held(*_taken(self, rows))
+
+
+def _taken(columns: Iterable[NDArray], rows: NDArray) -> list[Any]:
+    """Rows of every column; a mask becomes numbers first, because looking through it for each column takes longer."""
+    numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return [column.take(numbers, axis=0) for column in columns]
 
 
 def join(parts: Sequence[Held]) -> Held:
