@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from policies.diffusion.process import Process
 from policies.diffusion.solvers import Denoise
 
 SHARPEST = 60.0
 """Largest score, so that a noiseless cell stays finite."""
+SHARES = (0.715, 0.174, 0.037, 0.026, 0.022, 0.026)
+"""Of the classes among the cells of scenes that models are trained on."""
+RARITY = 0.2
+"""How much rare classes are preferred where a map is unsure, see `decided`."""
 
 
 def scores(network: Callable[..., torch.Tensor], noisy: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
@@ -44,3 +50,14 @@ def map_denoiser(network: Callable[..., torch.Tensor], process: Process) -> Deno
         return 2.0 * torch.softmax(scores(network, x / alpha, ratio), dim=1) - 1.0
 
     return denoise
+
+
+def decided(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The class of every cell, [batch, H, W], of class probabilities [batch, classes, H, W]: greatest p / share^RARITY.
+
+    Of blurred probabilities the greatest is nearly always that of the floor, so that small things vanish; intersection
+    over union counts every class alike. Sure cells stay what they are. `RARITY`, chosen on scenes of the training
+    bank, is best or near it from 16 symbols to 512.
+    """
+    weight = np.asarray(SHARES)[:, None, None] ** -RARITY
+    return np.asarray((probabilities * weight).argmax(axis=1), np.uint8)

@@ -21,13 +21,13 @@ class VarianceAware(SamplingDecoder):
     data, ρ² v/(ρ² + v), instead of the published one for v = 1.
     """
 
-    steps: int = Field(10, ge=2, description="denoising steps, one network call each")
+    steps: int = Field(6, ge=2, description="denoising steps, one network call each")
     iterations: int = Field(1, ge=1, description="conjugate-gradient steps; all but one cost a Jacobian product more")
     pull: float | None = Field(
         None, gt=0.0,
         description="multiplies the correction towards what arrived; by default 8 from the codec's image, 1 from noise",
     )  # fmt: skip
-    strength: float = Field(0.1, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
+    strength: float = Field(0.05, gt=0.0, description="noise-to-signal ratio σ/α that sampling starts at")
 
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
         drawn_around = self.start == "decoder"

@@ -13,6 +13,7 @@ from agentsc.semantic.perceiver import Delivered, Station, Understood, entropy_b
 from agentsc.semantic.perceivers.gesco import Gesco
 from agentsc.semantic.perceivers.latent import Latent
 from policies import rows
+from policies.scene.categorical import decided
 from policies.scene.machine import MAP_CODEC, MAP_PRIOR
 from policies.scene.model import Arrival
 from policies.scene.paint import PAINTER
@@ -41,13 +42,13 @@ class Gated(Latent):
         chosen = (unsure > self.entropy) & (quality < self.good_db)
         if self.mode != "gate":
             chosen = np.full(len(soft), self.mode == "always")
-        labels, calls = soft.argmax(axis=1).astype(np.uint8), np.zeros(len(soft), np.int64)
+        labels, calls = decided(soft), np.zeros(len(soft), np.int64)
         which = np.flatnonzero(chosen)
         if len(which):
             part, own = rows.take(arrival, which), keys[which]
             if self.generator == "latent":
                 made, spent = self.draw(station, part, soft[which], own)
-                labels[which] = made.argmax(axis=1)
+                labels[which] = decided(made)
             else:
                 painter: Gesco = PERCEIVERS.create("gesco")
                 rgb, spent = painter.paint(station, soft[which], own)

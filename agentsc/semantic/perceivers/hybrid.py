@@ -9,6 +9,7 @@ from pydantic import Field
 from agentsc.semantic import PERCEIVERS
 from agentsc.semantic.perceiver import Delivered, Station, Understood, entropy_bits
 from agentsc.semantic.perceivers.latent import Latent
+from policies.scene.categorical import decided
 
 
 @PERCEIVERS.register("hybrid")
@@ -30,6 +31,6 @@ class Hybrid(Latent):
         start = station.decode_map(delivered.arrival)
         soft, calls = self.draw(station, delivered.arrival, start, keys)
         return Understood(
-            soft.argmax(axis=1).astype(np.uint8), calls, provisional=provisional.argmax(axis=1).astype(np.uint8),
+            decided(soft), calls, provisional=decided(provisional),
             rows={"entropy": entropy_bits(provisional)},
         )  # fmt: skip

@@ -13,6 +13,7 @@ from agentsc.semantic import PERCEIVERS
 from agentsc.semantic.perceiver import Delivered, Station, Understood, entropy_bits
 from agentsc.semantic.perceivers.soft_map import SoftMap
 from envs import keyed
+from policies.scene.categorical import decided
 from policies.scene.machine import MAP_CODEC, MAP_PRIOR
 from policies.scene.model import Arrival, ImageRequest
 
@@ -41,7 +42,7 @@ class Latent(SoftMap):
         assert delivered.arrival is not None
         start = station.decode_map(delivered.arrival)
         soft, calls = self.draw(station, delivered.arrival, start, keys)
-        return Understood(soft.argmax(axis=1).astype(np.uint8), calls, rows={"entropy": entropy_bits(start)})
+        return Understood(decided(soft), calls, rows={"entropy": entropy_bits(start)})
 
     def draw(
         self, station: Station, arrival: Arrival, start: Floats, keys: NDArray[np.uint64]

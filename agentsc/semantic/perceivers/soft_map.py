@@ -11,6 +11,7 @@ from pydantic import Field
 from agentsc.semantic import PERCEIVERS
 from agentsc.semantic.budget import Budget, most_that_fit
 from agentsc.semantic.perceiver import Delivered, Perceiver, Seen, Sent, Station, Understood, entropy_bits, softmax
+from policies.scene.categorical import decided
 from policies.scene.machine import MAP_CODEC
 
 
@@ -42,5 +43,5 @@ class SoftMap(Perceiver):
         assert delivered.arrival is not None
         soft = station.decode_map(delivered.arrival)
         return Understood(
-            soft.argmax(axis=1).astype(np.uint8), np.zeros(len(soft), np.int64), rows={"entropy": entropy_bits(soft)}
+            decided(soft), np.zeros(len(soft), np.int64), rows={"entropy": entropy_bits(soft)}
         )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from envs.scenery import CLASSES
+from policies.scene.categorical import decided
 from policies.scene.presets.soft_map import SoftMap
 from policies.scene.tasks import SETS, Task, cell, measured
 from policies.scene.tasks.coding import SNRS_DB, exponential, pass_through
@@ -75,7 +76,8 @@ class MapCoding(Task):
                     level, many = torch.full((len(soft),), snr), torch.full((len(soft),), sent)
                     symbols = network.encode(soft, level, many)  # type: ignore[operator]
                     noise = torch.randn(symbols.shape, generator=generator)
-                    made = pass_through(network, symbols, torch.ones(1, 1, 1, 1), level, many, noise).argmax(1)
+                    scores = pass_through(network, symbols, torch.ones(1, 1, 1, 1), level, many, noise)
+                    made = torch.as_tensor(decided(torch.softmax(scores.float(), dim=1).numpy()))
                     row["symbols"] = int(symbols[0, :sent, ..., 0].numel())
                     row[f"miou_{snr:g}db"] = measured(
                         np.asarray([mean_iou(a, b) for a, b in zip(made, labels, strict=True)])

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from envs import camera
 from envs.errors import ConfigError
+from envs.scenery import AGENT, FLOOR, TRAINED
 from policies.diffusion.process.cosine import CosineVP
 from policies.models import Meter
 from policies.networks.map_jscc import MapJSCC
 from policies.networks.spade_unet import SpadeUNet
-from policies.scene.categorical import map_denoiser, scores
+from policies.scene.categorical import SHARES, decided, map_denoiser, scores
 from policies.scene.codec import estimate
 from policies.scene.machine import MapCodec, calibrated
 from policies.scene.paint import PaintModel, PaintRequest
@@ -124,3 +126,15 @@ def test_pictures_depend_on_their_own_map_and_key_alone() -> None:
         model.check(request(weight=-1.0))
     with pytest.raises(ConfigError, match="width"):
         SpadeUNet(width=6)
+
+
+def test_rare_classes_are_preferred_where_a_map_is_unsure() -> None:
+    labels = camera.bank(0, 2048, 32, "both", TRAINED).labels
+    shares = np.bincount(labels.ravel(), minlength=6) / labels.size
+    assert np.allclose(SHARES, shares, atol=0.004) and abs(sum(SHARES) - 1.0) < 0.001
+    sure = np.eye(6)[labels[:4]].transpose(0, 3, 1, 2)
+    assert np.array_equal(decided(sure), labels[:4]) and np.array_equal(decided(0.8 * sure + 0.2 / 6), labels[:4])
+    unsure = np.zeros((1, 6, 1, 3))
+    unsure[0, FLOOR], unsure[0, AGENT] = (0.52, 0.64, 0.70), (0.48, 0.36, 0.30)
+    # 0.026^-0.2 / 0.715^-0.2 = 1.94: an agent is decided for where its odds are better than one to that.
+    assert decided(unsure).tolist() == [[[AGENT, AGENT, FLOOR]]]
