@@ -41,10 +41,14 @@ def _frequencies(
                 first_layer[k] += part[k]
             place += 1
     for h in range(hidden.shape[0]):
-        total = np.int64(0)
-        for k in range(width):
-            total += np.int64(second[h, k]) * max(first_layer[k], 0)
-        hidden[h] = max((total >> 8) + second_bias[h], 0)
+        hidden[h] = 0
+    for k in range(width):
+        on = np.int64(first_layer[k])
+        if on > 0:  # half of them are not
+            for h in range(hidden.shape[0]):
+                hidden[h] += np.int64(second[k, h]) * on
+    for h in range(hidden.shape[0]):
+        hidden[h] = max((hidden[h] >> 8) + second_bias[h], 0)
     best = np.int64(-(1 << 40))
     for c in range(classes):
         total = np.int64(0)
@@ -107,7 +111,7 @@ def encode(
     """
     classes = third.shape[0]
     bent = np.zeros(((classes + 1) * (classes + 1), classes), np.int64)
-    first_layer, hidden = np.zeros(bias.shape[0], np.int64), np.zeros(second.shape[0], np.int64)
+    first_layer, hidden = np.zeros(bias.shape[0], np.int32), np.zeros(second.shape[1], np.int64)
     share = np.zeros(classes, np.int64)
     low, high, waiting, at = np.int64(0), _TOP, 0, 0
     for y in range(labels.shape[0]):
@@ -158,7 +162,7 @@ def decode(
     """Fill ``labels`` [rows, columns] from bytes; zeros follow them."""
     classes = third.shape[0]
     bent = np.zeros(((classes + 1) * (classes + 1), classes), np.int64)
-    first_layer, hidden = np.zeros(bias.shape[0], np.int64), np.zeros(second.shape[0], np.int64)
+    first_layer, hidden = np.zeros(bias.shape[0], np.int32), np.zeros(second.shape[1], np.int64)
     share = np.zeros(classes, np.int64)
     low, high, value, at, length = np.int64(0), _TOP, np.int64(0), 0, 8 * data.shape[0]
     for _ in range(32):

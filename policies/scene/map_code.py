@@ -58,7 +58,10 @@ def finer(labels: Labels, size: int) -> Labels:
 
 
 class Network(NamedTuple):
-    """`ContextNet` in whole numbers of 1/256: table [near, classes + 1, width], bias [scale, width], then layers."""
+    """`ContextNet` in whole numbers of 1/256.
+
+    table [near, classes + 1, width], bias [scale, width], second [width, hidden], third [classes, hidden].
+    """
 
     table: NDArray[np.int32]
     bias: NDArray[np.int32]
@@ -77,7 +80,7 @@ def whole_numbers(network: ContextNet) -> Network:
 
     return Network(
         np.ascontiguousarray(ints(network.table).transpose(2, 1, 0)), ints(network.scale),
-        ints(network.second.weight[:, :, 0, 0]), ints(network.second.bias), ints(network.third.weight[:, :, 0, 0]),
+        ints(network.second.weight[:, :, 0, 0].T), ints(network.second.bias), ints(network.third.weight[:, :, 0, 0]),
         ints(network.third.bias),
     )  # fmt: skip
 
