@@ -30,6 +30,7 @@ from agentsc.semantic.perceive import _seen
 from agentsc.semantic.perceiver import Station, one_hot
 from agentsc.semantic.source import of_scenes
 from envs import camera, keyed
+from policies.core import DiffusionCore
 from policies.diffusion.quantisation import int8_bytes
 from policies.scene.machine import PAINTER_INT8, machine_core
 from policies.scene.map_code import MapCode
@@ -51,6 +52,8 @@ SHARED = (
 )  # fmt: skip
 GATES = ("gated:mode=never", "gated", "gated:mode=always", "gated:mode=always,generator=picture")
 GATE_LINKS = ("awgn:snr_db=0", "awgn:snr_db=10", "rayleigh:snr_db=10")
+TURNS, BATCH = 6, 64
+"""Of the comparison of floats and integers, and pictures in a batch."""
 PRICE = 0.001
 """Of one network call, in mIoU, for the gate's utility."""
 MAIN = [(path, f"awgn:snr_db={snr}", size) for path in PATHS for snr in SNRS for size in BYTES]
@@ -103,19 +106,40 @@ def integers(images: int) -> dict[str, Any]:
     keys, guide = keyed.hash_words(7, np.arange(images)), one_hot(source.labels)
     real = station.look(camera.bank(3_000_000_000, images).rgb)[2]
     found: dict[str, Any] = {"images": images}
-    for name in (PAINTER, PAINTER_INT8, PAINTER, PAINTER_INT8):
-        began = time.process_time()
-        reply = core.sample(PaintRequest(name, keys, guide))
-        took = 1e3 * (time.process_time() - began) / images
-        rgb = (0.5 * (np.clip(reply.x, -1.0, 1.0) + 1.0)).astype(np.float32)
+    for name in (PAINTER, PAINTER_INT8):
+        model = core.models[name]
+        rgb = (0.5 * (np.clip(core.sample(PaintRequest(name, keys, guide)).x, -1.0, 1.0) + 1.0)).astype(np.float32)
         labels, _, features = station.look(rgb)
         found[name] = {
-            "bytes": int8_bytes(core.models[name].network),  # type: ignore[attr-defined]
-            "cpu_ms": min(took, found.get(name, {}).get("cpu_ms", took)),
+            "bytes": int8_bytes(model.network),  # type: ignore[attr-defined]
             "fd_task": quality.frechet_metric(features, real),
             "miou": mean(quality.miou(labels, source.labels, 6), ""),
         }
+    # In turns, so that whatever else the machine does meets both; the least of several is what they need.
+    for _ in range(TURNS):
+        for name in (PAINTER, PAINTER_INT8):
+            took = {"cpu_ms": 1e3 * picture_s(core, name, keys, guide), "call_ms": 1e3 * call_s(core, name, guide)}
+            for what, value in took.items():
+                found[name][what] = min(value, found[name].get(what, value))
     return found
+
+
+def picture_s(core: DiffusionCore, name: str, keys: np.ndarray, guide: np.ndarray) -> float:
+    """CPU seconds of a picture: 24 calls, the sampler, the map."""
+    began = time.process_time()
+    core.sample(PaintRequest(name, keys[:BATCH], guide[:BATCH]))
+    return (time.process_time() - began) / BATCH
+
+
+def call_s(core: DiffusionCore, name: str, guide: np.ndarray) -> float:
+    """CPU seconds of one call of the network for one picture, what the map says to it given."""
+    network: Any = core.models[name].network  # type: ignore[attr-defined]
+    with torch.no_grad():
+        x, places = torch.zeros(BATCH, 3, *guide.shape[2:]), network.places(torch.as_tensor(guide[:BATCH]))
+        began = time.process_time()
+        for _ in range(8):
+            network.draw(x, 0.0, places)
+    return (time.process_time() - began) / (8 * BATCH)
 
 
 def lossless(images: int) -> dict[str, Any]:
@@ -229,16 +253,17 @@ def sections() -> dict[str, list[str]]:
     whole = json.loads((OUT / "int8.json").read_text())
     plain, small = whole[PAINTER], whole[PAINTER_INT8]
     made["int8"] = [
-        "| painter | bytes | CPU ms an image | FD-task | mIoU |",
-        "|---|---|---|---|---|",
+        "| painter | bytes | CPU ms a picture | CPU ms a call | FD-task | mIoU |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {name} | {each['bytes']:,} | {each['cpu_ms']:.1f} | {shown(each['fd_task'], 3)} | "
-            f"{shown(each['miou'], 3)} |"
+            f"| {name} | {each['bytes']:,} | {each['cpu_ms']:.1f} | {each['call_ms']:.3f} | "
+            f"{shown(each['fd_task'], 3)} | {shown(each['miou'], 3)} |"
             for name, each in (("floats", plain), ("int8", small))
         ),
         "",
         f"Bytes × {small['bytes'] / plain['bytes']:.2f} (floats in half precision), "
-        f"{plain['cpu_ms'] / small['cpu_ms']:.2f} times faster, FD-task "
+        f"{plain['cpu_ms'] / small['cpu_ms']:.2f} times faster, its network {plain['call_ms'] / small['call_ms']:.2f}"
+        f" times; {whole['images']} pictures, FD-task "
         f"{100.0 * (small['fd_task']['mean'] / plain['fd_task']['mean'] - 1.0):+.1f} %.",
     ]
     sizes = json.loads((OUT / "lossless.json").read_text())
@@ -324,7 +349,8 @@ def main() -> None:
         print(f"{number + 1}/{len(CELLS)} {place.name}, {spent:.0f} CPU-s", flush=True)
     for name, make in (("int8", integers), ("lossless", lossless)):
         if not (OUT / f"{name}.json").is_file():
-            (OUT / f"{name}.json").write_text(json.dumps(make(max(images, 64)), indent=1) + "\n", encoding="utf-8")
+            told = json.dumps(make(max(images, 64) if make is lossless else 256), indent=1)
+            (OUT / f"{name}.json").write_text(told + "\n", encoding="utf-8")
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
     figure()
     text = PAGE.read_text(encoding="utf-8")

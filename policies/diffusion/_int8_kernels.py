@@ -22,13 +22,13 @@ def _step(u: Any, inverse: Any, zero: Any) -> Any:
     return np.uint8(np.int32(min(max(u * inverse + zero, _NONE), _TOP) + _HALF))
 
 
-@kernel(array("float32", 3), types.float32, types.float32, result("uint8", 3))
-def rounded(x: Any, inverse: Any, zero: Any, out: Any) -> None:
-    """x in eight-bit steps; arguments as those of `norm_silu_round`."""
+@kernel(array("float32", 3), types.float32, types.float32, types.int64, result("uint8", 3))
+def rounded(x: Any, inverse: Any, zero: Any, first: Any, out: Any) -> None:
+    """x in eight-bit steps, into the channels of ``out`` from ``first`` on; arguments as those of `norm_silu_round`."""
     for n in range(x.shape[0]):
         for p in range(x.shape[1]):
             for c in range(x.shape[2]):
-                out[n, p, c] = _step(x[n, p, c], inverse, zero)
+                out[n, p, first + c] = _step(x[n, p, c], inverse, zero)
 
 
 @helper

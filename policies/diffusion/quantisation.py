@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -128,29 +128,37 @@ class Int8Conv2d(nn.Module):
     @classmethod
     def of(cls, layer: nn.Conv2d, seen: Range) -> Int8Conv2d:
         """A float layer rounded, given the range of its inputs."""
-        made = cls(tuple(layer.weight.shape), *_geometry(layer))
-        _round_into(made, layer, seen)
+        plain = _plain(layer)
+        made = cls(tuple(plain.weight.shape), *_geometry(plain))
+        _round_into(made, plain, seen)
         return made
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The convolution of x [batch, inputs, height, width], float32, or uint8 in this layer's own steps."""
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        """The convolution of x [batch, inputs, height, width]; x may come in parts of its channels.
+
+        Args:
+            parts: float32, or one of uint8 in this layer's own steps.
+        """
         if self._packed is None:
             self._packed = self._pack()
         scale, zero, packed, zeros = self._packed
-        rounded = x if x.dtype == torch.uint8 else self._rounded(x, scale, zero)
+        rounded = parts[0] if parts[0].dtype == torch.uint8 else self._rounded(parts, scale, zero)
         return torch.ops.onednn.qconv2d_pointwise(
             rounded, scale, zero, packed, self.weight_scale, zeros, self.bias, self.stride, self.padding, [1, 1], 1,
             1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
 
     @staticmethod
-    def _rounded(x: torch.Tensor, scale: float, zero: int) -> torch.Tensor:
+    def _rounded(parts: Sequence[torch.Tensor], scale: float, zero: int) -> torch.Tensor:
         from policies.diffusion._int8_kernels import rounded
 
-        pixels = _by_pixel(x.float())
-        out = np.empty(pixels.shape, np.uint8)
-        rounded(pixels, 1.0 / scale, zero, out)
-        return _by_channel(out, x.shape)
+        batch, _, height, width = parts[0].shape
+        channels = sum(part.shape[1] for part in parts)
+        out, first = np.empty((batch, height * width, channels), np.uint8), 0
+        for part in parts:
+            rounded(_by_pixel(part.float()), 1.0 / scale, zero, first, out)
+            first += part.shape[1]
+        return _by_channel(out, torch.Size((batch, channels, height, width)))
 
     def _pack(self) -> tuple[float, int, torch.Tensor, torch.Tensor]:
         scale, zero = float(self.input_scale), int(self.input_zero)
@@ -223,6 +231,12 @@ def _by_channel(pixels: NDArray[np.uint8], shape: torch.Size) -> torch.Tensor:
     return torch.from_numpy(pixels).reshape(batch, height, width, channels).movedim(3, 1)
 
 
+def _plain(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer as a convolution and nothing else, where it can say how."""
+    plain: Callable[[], nn.Conv2d] | None = getattr(layer, "plain", None)
+    return plain() if plain is not None else layer
+
+
 def _geometry(layer: nn.Conv2d) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Stride and padding.
 
@@ -251,7 +265,8 @@ def observe(network: nn.Module, run: Callable[[], object]) -> dict[str, Range]:
     def watch(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             low, high = seen.get(name, (0.0, 0.0))
-            seen[name] = (min(low, float(inputs[0].min())), max(high, float(inputs[0].max())))
+            least, greatest = min(float(part.min()) for part in inputs), max(float(part.max()) for part in inputs)
+            seen[name] = (min(low, least), max(high, greatest))
 
         return note
 
@@ -292,7 +307,8 @@ def prepare(network: Network, state: Mapping[str, torch.Tensor]) -> Network:
         if isinstance(layer, nn.Linear):
             _put(network, name, Int8Linear(layer.in_features, layer.out_features))
         else:
-            _put(network, name, Int8Conv2d(tuple(layer.weight.shape), *_geometry(layer)))
+            plain = _plain(layer)
+            _put(network, name, Int8Conv2d(tuple(plain.weight.shape), *_geometry(plain)))
     return _joined(network)
 
 

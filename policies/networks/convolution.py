@@ -42,6 +42,39 @@ class NormSiLU(nn.GroupNorm):
         return nn.functional.silu(hidden)
 
 
+class Shrink(nn.Conv2d):
+    """Half the resolution: blocks of 2 × 2 places become channels, which are mixed at each place.
+
+    Args:
+        channels: of the input. outputs: channels of the result.
+    """
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__(4 * channels, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [batch, channels, height, width] → [batch, outputs, height / 2, width / 2]."""
+        return super().forward(nn.functional.pixel_unshuffle(x, 2))
+
+    def plain(self) -> nn.Conv2d:
+        """The same map as one convolution with a stride."""
+        outputs, blocks = self.weight.shape[:2]
+        made = nn.Conv2d(blocks // 4, outputs, 2, stride=2)
+        made.load_state_dict({"weight": self.weight.reshape(outputs, blocks // 4, 2, 2), "bias": self.bias})
+        return made
+
+
+class Merge(nn.Conv2d):
+    """What several tensors say at each place, mixed. channels: of all of them. outputs: channels of the result."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__(channels, outputs, 1)
+
+    def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Parts [batch, …, height, width]."""
+        return super().forward(torch.cat(parts, dim=1))
+
+
 class ResidualBlock(nn.Module):
     """Two 3 × 3 convolutions around a residual, scaled and shifted by a condition.
 

@@ -21,7 +21,7 @@ from policies.diffusion.quantisation import (
     prepare,
     quantise,
 )
-from policies.networks.convolution import NormSiLU, ResidualBlock
+from policies.networks.convolution import Merge, NormSiLU, ResidualBlock, Shrink
 from policies.trajectory.context import feature_count
 from policies.trajectory.prior import FORMAT_INT8, Denoiser, PriorSpec, TrajectoryPrior
 
@@ -195,3 +195,22 @@ def test_blocks_in_eight_bits_stay_near_and_come_back_from_their_state() -> None
     restored = prepare(again, made.state_dict())
     restored.load_state_dict(made.state_dict())
     assert torch.equal(restored(x, told), made(x, told))
+
+
+def test_halved_and_merged_tensors_are_plain_convolutions_in_eight_bits() -> None:
+    torch.manual_seed(5)
+    shrink, merge = Shrink(6, 10).requires_grad_(False), Merge(14, 5).requires_grad_(False)
+    x, y = torch.randn(3, 6, 8, 4), 2.0 * torch.randn(3, 8, 8, 4)
+    assert shrink(x).shape == (3, 10, 4, 2)
+    torch.testing.assert_close(shrink.plain()(x), shrink(x))
+    network = nn.ModuleDict({"shrink": shrink, "merge": merge})
+    seen = observe(network, lambda: (network["shrink"](x), network["merge"](x, y)))
+    assert seen["merge"] == (float(min(x.min(), y.min())), float(max(x.max(), y.max()))), "all parts are observed"
+    made = quantise(network, seen)
+    for name, parts in (("shrink", (x,)), ("merge", (x, y))):
+        exact, error = network[name](*parts), made[name](*parts) - network[name](*parts)
+        assert float(error.square().mean()) < 1e-3 * float(exact.square().mean()), name
+    restored = prepare(nn.ModuleDict({"shrink": Shrink(6, 10), "merge": Merge(14, 5)}), made.state_dict())
+    restored.load_state_dict(made.state_dict())
+    assert torch.equal(restored["shrink"](x), made["shrink"](x))
+    assert torch.equal(restored["merge"](x, y), made["merge"](x, y))
