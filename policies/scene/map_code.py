@@ -1,7 +1,7 @@
 """The lossless code of class maps: a learned predictor in whole numbers, and an arithmetic coder.
 
     code = MapCode.load()
-    packet = code.encode(labels)              # bytes; about a twentieth of a byte per cell
+    packet = code.encode(labels)              # bytes; about a thirtieth of a byte per cell
     assert (code.decode(packet) == labels).all()
 
 A packet is read from its bytes alone: its first two bits say at which resolution the map was coded (every halving
