@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from envs.errors import ConfigError
 from policies.core import DiffusionCore
 from policies.diffusion.parameterisation import denoiser
 from policies.diffusion.process.cosine import CosineVP
@@ -15,7 +16,7 @@ from policies.diffusion.solvers import Denoise
 from policies.models import Precision
 from policies.scene.codec import ImageCodec, JsccCodec
 from policies.scene.digital import TransformCodec, TransformModel
-from policies.scene.files import load
+from policies.scene.files import fingerprint, load
 from policies.scene.map_code import MapCode, MapModel
 from policies.scene.model import CodecModel, ImageModel, SceneModel
 from policies.scene.paint import PAINTER, PaintModel
@@ -59,9 +60,21 @@ def scene_core(
         ),
         SEGMENTER: SceneModel(segmenter, device),
     }
+    if REFINER in also:
+        _check_refiner(files)
     for name in also:
         models[name] = _FURTHER[name](files.get(name), device, precision)
     return DiffusionCore(models), codec
+
+
+def _check_refiner(files: Mapping[str, Path | str]) -> None:
+    """Raises ConfigError if the refiner was trained on the images of another codec than the one in use."""
+    codec, wanted = fingerprint(CODEC, files.get(CODEC)), load(REFINER, files.get(REFINER))[1]["data_codec"]
+    if codec != wanted:
+        raise ConfigError(
+            f"weights.{REFINER} must be made for the codec in use ({codec}), got one that refines images of codec "
+            f"{wanted}: train it with agentsc train {REFINER}:codec=FILE"
+        )
 
 
 def _transform(path: Path | str | None, device: str, precision: Precision) -> TransformModel:

@@ -211,13 +211,15 @@ def test_files_that_are_no_pictures_to_send_are_refused(tmp_path: Path) -> None:
         ({"scene": 1, "device": "tpu"}, "device"),
         ({"scene": 1, "weights": {"jscc": "no.safetensors"}}, "no.safetensors"),
         ({"scene": 1, "weights": {"jcss": "no.safetensors"}}, "choose one of .*jscc"),
+        ({"scene": 1, "decoder": "conditional", "weights": {"jscc": "own"}}, "conditional:codec=FILE"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_and_leaves_nothing(
     options: dict, word: str, weights: dict[str, Path], tmp_path: Path
 ) -> None:
+    own = {name: weights[name] if file == "own" else file for name, file in options.get("weights", weights).items()}
     with pytest.raises(ConfigError, match=word):
-        agentsc.transmit(**{"weights": weights, **options}, out=tmp_path / "out")
+        agentsc.transmit(**{**options, "weights": own}, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
