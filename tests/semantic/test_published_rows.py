@@ -23,6 +23,7 @@ def _script(name: str = "semantic_channel") -> ModuleType:
 
 SCRIPT = _script()
 FIGURES, BLIND, SEEDS = _script("semantic_figures"), _script("blind_gains"), _script("shared_seed")
+TRAININGS = _script("training_seeds")
 
 
 def test_the_summary_says_what_the_results_say() -> None:
@@ -76,6 +77,22 @@ def test_the_table_of_blind_gains_is_that_of_its_rows() -> None:
         own = frame.filter(*(polars.col(name) == row[name] for name in ("link", "decoder", "csi")))
         assert len(own) == int(row["scenes"])
         assert own[row["metric"]].mean() == pytest.approx(float(row["mean"]), rel=1e-5)
+
+
+def test_the_table_of_trainings_is_that_of_their_rows() -> None:
+    page = (ROOT / "docs" / "semantic.md").read_text()
+    assert (TRAININGS.OUT / "summary.md").read_text() == TRAININGS.summary(), "python experiments/training_seeds.py"
+    assert all(line in page for line in TRAININGS.table(TRAININGS.SHOWN)), "python experiments/training_seeds.py"
+    assert TRAININGS.over_trainings([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302653 / 3.0**0.5))
+    for seed in TRAININGS.SEEDS[1:]:
+        frame = polars.read_parquet(TRAININGS.OUT / str(seed) / "images.parquet")
+        found = TRAININGS.results_of(seed)
+        assert ("jscc", "awgn:snr_db=10") in found
+        for (decoder, link), metrics in found.items():
+            own = frame.filter(polars.col("decoder") == decoder, polars.col("link") == link)
+            assert len(own) == TRAININGS.SCENES
+            for name in ("psnr_db", "ssim", "miou"):
+                assert own[name].mean() == pytest.approx(metrics[name]["mean"])
 
 
 def test_the_tables_of_shared_seeds_are_those_of_their_rows() -> None:
