@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from envs.errors import ConfigError
-from policies.networks.convolution import Attention, ResidualBlock, Scalars, norm
+from policies.networks.convolution import Attention, Merge, ResidualBlock, Scalars, Shrink, norm
 
 
 class UNet(nn.Module):
@@ -47,12 +47,10 @@ class UNet(nn.Module):
         self.clock = Scalars(1, condition, reach=2.0)
         self.entry = nn.Conv2d(channels * unshuffle**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(ResidualBlock(w, condition) for w in widths)
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(4 * a, b, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.shrink = nn.ModuleList(Shrink(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.middle = nn.ModuleList([ResidualBlock(widths[-1], condition), ResidualBlock(widths[-1], condition)])
         self.attention = Attention(widths[-1])
-        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1) for w in widths)
+        self.merge = nn.ModuleList(Merge(2 * w, w) for w in widths)
         self.up = nn.ModuleList(ResidualBlock(w, condition) for w in widths)
         self.grow = nn.ModuleList(
             nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
@@ -60,7 +58,7 @@ class UNet(nn.Module):
         self.norm = norm(widths[0])
         self.exit = nn.Conv2d(widths[0], (outputs or channels) * unshuffle**2, 3, padding=1)
         self.blocks, self.fold = nn.PixelUnshuffle(unshuffle), nn.PixelShuffle(unshuffle)
-        self.halve, self.widen = nn.PixelUnshuffle(2), nn.PixelShuffle(2)
+        self.widen = nn.PixelShuffle(2)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
 
@@ -87,10 +85,10 @@ class UNet(nn.Module):
             hidden = block(hidden, told)
             kept.append(hidden)
             if number < len(self.shrink):
-                hidden = self.shrink[number](self.halve(hidden))
+                hidden = self.shrink[number](hidden)
         hidden = self.middle[1](self.attention(self.middle[0](hidden, told)), told)
         for number in reversed(range(len(self.up))):
-            hidden = self.up[number](self.merge[number](torch.cat([hidden, kept[number]], dim=1)), told)
+            hidden = self.up[number](self.merge[number](hidden, kept[number]), told)
             if number:
                 hidden = self.widen(self.grow[number - 1](hidden))
         return self.fold(self.exit(nn.functional.silu(self.norm(hidden))))
