@@ -32,7 +32,7 @@ class Understanding(Task):
         order = torch.as_tensor([names.index(name) for name in TRAINED])
         which = (torch.as_tensor(drawn.family)[:, None] == order).float().argmax(1)
         floor = torch.as_tensor(drawn.looks[:, 6].astype(np.int64))
-        # All pixels count alike: giving rare classes more weight was worse for their intersection over union, too.
+        # All pixels count alike: of scores learned with more weight for rare classes, those without it decided better.
         pixels = nn.functional.cross_entropy(scores.float(), labels)
         kinds = nn.functional.cross_entropy(family(features).float(), which)
         kinds = kinds + nn.functional.cross_entropy(pattern(features).float(), floor)
