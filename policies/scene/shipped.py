@@ -45,12 +45,14 @@ def scene_core(
         precision: of the prior's forward passes. also: names of further models.
 
     Raises:
-        ConfigError: a file that is missing or unfit, an unknown device or precision.
+        ConfigError: a file that is missing or unfit, files for images of different sizes, an unknown device or
+            precision.
     """
     files = dict(weights or {})
     coder, _, _ = load("jscc", files.get(CODEC), device)
     prior, spec, _ = load("scene-prior", files.get(PRIOR), device)
     segmenter, _, _ = load("segmenter", files.get(SEGMENTER), device)
+    _check_sizes([CODEC, PRIOR, SEGMENTER, *also], files)
     codec = JsccCodec(coder, int(spec["data_size"]))
     sigma = float(spec["data_sigma"])
     models: dict[str, Any] = {
@@ -65,6 +67,17 @@ def scene_core(
     for name in also:
         models[name] = _FURTHER[name](files.get(name), device, precision)
     return DiffusionCore(models), codec
+
+
+def _check_sizes(names: Sequence[str], files: Mapping[str, Path | str]) -> None:
+    """Raises ConfigError unless all these networks were made for images of one size."""
+    sizes = {name: int(load(name, files.get(name))[2]["preset"]["size"]) for name in names}
+    if len(set(sizes.values())) > 1:
+        said = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ConfigError(
+            f"weights must be made for images of one size, got {said} (pixels per side): train the others with "
+            f"agentsc train NAME:size={max(sizes.values())}"
+        )
 
 
 def _check_refiner(files: Mapping[str, Path | str]) -> None:

@@ -17,10 +17,11 @@ from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import SymbolChannel
 from agentsc.semantic.receiver import Receiver, arrival_of
 from agentsc.semantic.source import of_file, of_scenes
-from envs import keyed
+from envs import camera, keyed
 from envs.errors import ConfigError
 from policies import rows
 from policies.scene.shipped import scene_core
+from policies.scene.train import train
 
 METRICS = {
     "psnr_db", "ssim", "miou", "miou_sent", "fd_task", "fd_task_floor", "network_calls", "cpu_ms", "channel_uses",
@@ -221,6 +222,19 @@ def test_what_cannot_be_sent_is_refused_and_leaves_nothing(
     with pytest.raises(ConfigError, match=word):
         agentsc.transmit(**{**options, "weights": own}, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_networks_of_another_size_send_images_of_that_size(weights: dict[str, Path], tmp_path: Path) -> None:
+    large: dict[str, Path] = {}
+    for name, width in (("jscc", "fine"), ("scene-prior", "width"), ("segmenter", "width")):
+        large[name] = tmp_path / f"{name}.safetensors"
+        train(f"{name}:size=64,batch=2,held_out=16,{width}=8", steps=1, out=large[name])
+    sent = agentsc.transmit(scene=0, images=2, decoder="variance-aware:steps=2", weights=large)
+    assert sent.received.shape == (2, 3, 64, 64) and sent.data["config"]["symbols_per_image"] == 1024
+    assert np.array_equal(sent.sent, camera.bank(2_000_000_000, 2, 64).rgb)
+    for name, file in large.items():
+        with pytest.raises(ConfigError, match=rf"one size, got .*{name} 64.*size=64"):
+            agentsc.transmit(scene=0, images=2, weights={**weights, name: file})
 
 
 def test_quality_has_its_closed_forms() -> None:
