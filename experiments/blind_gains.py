@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import polars
 
 import agentsc
@@ -72,10 +73,7 @@ def main() -> None:
                 writer.writerows(rows)
             images.write_parquet(path)
             print(link, decoder, csi, f"{result.metrics['psnr_db']['mean']:.2f} dB", flush=True)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results:blind-gains -->\n")
-    _, _, after = rest.partition("<!-- end -->")
-    table = "\n".join(published())
-    PAGE.write_text(f"{before}<!-- results:blind-gains -->\n{table}\n<!-- end -->{after}", encoding="utf-8")
+    pages.fill(PAGE, {"blind-gains": published()})
 
 
 def read() -> list[dict[str, Any]]:

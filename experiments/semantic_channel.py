@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pages
 import polars
 
 import agentsc
@@ -83,12 +84,7 @@ def main() -> None:
             (folder / "side-by-side.png").unlink()
     shutil.copy(folder_of({"decoder": "variance-aware", "link": "awgn:snr_db=10"}) / "side-by-side.png", OUT)
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
-    for name, lines in (("semantic-channel", published()), ("semantic-channel means", means())):
-        mark = f"<!-- results:{name} -->\n"
-        before, _, rest = page.partition(mark)
-        page = before + mark + "\n".join(lines) + "\n<!-- end -->" + rest.partition("<!-- end -->")[2]
-    PAGE.write_text(page, encoding="utf-8")
+    pages.fill(PAGE, {"semantic-channel": published(), "semantic-channel means": means()})
 
 
 def summary() -> str:

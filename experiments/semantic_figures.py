@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pages
 import polars
 from rich.console import Console
 
@@ -136,10 +137,7 @@ def main() -> None:
     cliff(rows)
     dials(rows)
     (OUT / "summary.md").write_text(summary(rows), encoding="utf-8")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- results:semantic-figures -->\n")
-    _, _, after = rest.partition("<!-- end -->")
-    table = "\n".join(published(rows))
-    PAGE.write_text(f"{before}<!-- results:semantic-figures -->\n{table}\n<!-- end -->{after}", encoding="utf-8")
+    pages.fill(PAGE, {"semantic-figures": published(rows)})
 
 
 def read() -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import polars
 import torch
 
@@ -353,13 +354,7 @@ def main() -> None:
             (OUT / f"{name}.json").write_text(told + "\n", encoding="utf-8")
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
     figure()
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in sections().items():
-        mark = f"<!-- results:semantic-perception {name} -->\n"
-        before, found, rest = text.partition(mark)
-        if found:
-            text = before + mark + "\n".join(lines) + "\n<!-- end -->" + rest.partition("<!-- end -->")[2]
-    PAGE.write_text(text, encoding="utf-8")
+    pages.fill(PAGE, {f"semantic-perception {name}": lines for name, lines in sections().items()})
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pages
 import polars
 
 import agentsc
@@ -259,13 +260,7 @@ def main() -> None:
     polars.DataFrame(rows).write_csv(OUT / "rows.csv", float_precision=6)
     (OUT / "summary.md").write_text(summary(frame), encoding="utf-8")
     picture(frame)
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in sections(frame).items():
-        mark = f"<!-- results:shared-seed {name} -->\n"
-        before, found_mark, rest = text.partition(mark)
-        assert found_mark, f"docs/shared-seed.md has no place for {name}"
-        text = before + mark + "\n".join(lines) + "\n<!-- end -->" + rest.partition("<!-- end -->")[2]
-    PAGE.write_text(text, encoding="utf-8")
+    pages.fill(PAGE, {f"shared-seed {name}": lines for name, lines in sections(frame).items()})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import polars
 from scipy import stats
 
@@ -167,10 +168,7 @@ def main() -> None:
     for number in SEEDS[1:]:
         compute(number)
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
-    mark = "<!-- results:training-seeds -->\n"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(mark)
-    lines = "\n".join(table(SHOWN))
-    PAGE.write_text(before + mark + lines + "\n<!-- end -->" + rest.partition("<!-- end -->")[2], encoding="utf-8")
+    pages.fill(PAGE, {"training-seeds": table(SHOWN)})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
+import published_tables as tables
 import pytest
 
 from agentsc.experiment.leaderboard import page_text
@@ -22,16 +21,8 @@ FEWER = {"architectures-large": 2}
 """Episodes of suites whose fleets are too large for twenty."""
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_pages_say_what_the_rows_say() -> None:
-    tables, shown = script("published_tables"), ""
+    shown = ""
     for name in tables.PAGES:
         page = (ROOT / name).read_text()
         assert tables.rewritten(page) == page, f"{name}: python experiments/published_tables.py"

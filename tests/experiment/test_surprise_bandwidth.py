@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
+import surprise_bandwidth as script
 
 from envs.events import GOAL
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "experiments" / "surprise_bandwidth.py"
-    spec = importlib.util.spec_from_file_location("surprise_bandwidth", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_fleets_of_all_sizes_are_as_dense_and_as_surprising(script: ModuleType) -> None:
+def test_fleets_of_all_sizes_are_as_dense_and_as_surprising() -> None:
     for agents, episodes in ((4, 40), (32, 5)):
         world = script.world_of(agents, 6.0, episodes)
         low_x, low_y, high_x, high_y = world.bounds
@@ -34,7 +21,7 @@ def test_fleets_of_all_sizes_are_as_dense_and_as_surprising(script: ModuleType) 
         assert (events.last(episodes) == script.TICKS - 1).all(), "lanes last to the end"
 
 
-def test_slopes_are_those_put_in(script: ModuleType) -> None:
+def test_slopes_are_those_put_in() -> None:
     rng = np.random.default_rng(1)
     noise = rng.lognormal(0.0, 0.05, (5, 12))
     sizes, rates = np.array([4.0, 8.0, 16.0, 32.0, 64.0]), np.array([0.0, 3.0, 6.0, 12.0, 24.0])
@@ -44,7 +31,7 @@ def test_slopes_are_those_put_in(script: ModuleType) -> None:
     assert low < 5.0 < high and abs(offset - 40.0) < 5.0
 
 
-def test_every_cell_is_there_once(script: ModuleType) -> None:
+def test_every_cell_is_there_once() -> None:
     cells = script.cells()
     assert len(cells) == len(set(cells)) == 30
     assert {cell.agents for cell in cells} == set(script.SIZES)

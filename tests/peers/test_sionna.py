@@ -6,7 +6,6 @@ prefix, demapped to hard bits. Ours are symbols through the analog channel and p
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from agentsc.links.radio.packet_error import SHIPPED, read_curves
 
 pytest.importorskip("sionna.phy")
 
+import ldpc_table
 from sionna.phy import config
 from sionna.phy.channel import (
     AWGN,
@@ -146,12 +146,8 @@ def test_the_shipped_table_is_reproduced_by_another_seed() -> None:
     """5G LDPC codes, qpsk at rate 1/2; the row of the table has an error of its own."""
     level, bits, lanes, agents = 1.5, 144, 500, 6
     table, mode = read_curves(SHIPPED), LADDER.index(("qpsk", 1 / 2))
-    spec = importlib.util.spec_from_file_location("ldpc_table", ROOT / "experiments" / "ldpc_table.py")
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     config.seed = 2
-    lost, sent = script.Chain("qpsk", 1 / 2).lost(level)
+    lost, sent = ldpc_table.Chain("qpsk", 1 / 2).lost(level)
     medium = Medium(f"awgn:snr_db={level},decoding=table,modulation=qpsk,code_rate=0.5", 1, range(lanes), agents, 0.05)
     lane, sender = (part.ravel().astype(np.int32) for part in np.indices((lanes, agents)))
     packets = Packets(lane, sender, np.zeros((len(lane), 18), np.uint8), np.full(len(lane), bits, np.int32))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
+import market_messages as module
 import numpy as np
 import pytest
 
@@ -14,15 +13,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results" / "market-messages"
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("market_messages", ROOT / "experiments" / "market_messages.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def published(module: ModuleType) -> list:
+def published() -> list:
     kinds = (int, int, int, str, str, int, lambda v: v == "True", lambda v: v == "True", float, int, int, int)
     with (RESULTS / "rows.csv").open(newline="") as file:
         rows = csv.reader(file)
@@ -31,8 +22,7 @@ def published(module: ModuleType) -> list:
 
 
 def test_the_page_is_of_the_rows_and_every_sale_ended_as_a_greedy_auction() -> None:
-    module = script()
-    rows = published(module)
+    rows = published()
     assert module.summary(rows) == (RESULTS / "summary.md").read_text()
     assert all(row.agreed and row.as_greedy for row in rows)
     counts = {len(group) for group in module.cells(rows).values()}
@@ -40,8 +30,7 @@ def test_the_page_is_of_the_rows_and_every_sale_ended_as_a_greedy_auction() -> N
 
 
 def test_over_a_perfect_radio_it_takes_less_than_48_percent_of_the_packets_at_the_same_worth() -> None:
-    module = script()
-    groups = module.cells(published(module))
+    groups = module.cells(published())
     for size in module.SIZES:
         plain, event = (groups[(*size, "perfect", how)] for how in ("plain", "event-driven"))
         np.testing.assert_array_equal(module.column(plain, "worth"), module.column(event, "worth"))
@@ -50,8 +39,7 @@ def test_over_a_perfect_radio_it_takes_less_than_48_percent_of_the_packets_at_th
 
 @pytest.mark.parametrize("link", ["perfect", "erasure:p=0.5"])
 def test_the_rows_are_what_the_code_counts(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script()
-    kept = [row for row in published(module) if row[:4] == (5, 5, 1, link) and row.instance < 3]
+    kept = [row for row in published() if row[:4] == (5, 5, 1, link) and row.instance < 3]
     monkeypatch.setattr(module, "SIZES", ((5, 5, 1),))
     monkeypatch.setattr(module, "LINKS", (link,))
     # What becomes of an instance does not depend on those beside it.

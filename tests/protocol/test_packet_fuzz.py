@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import warnings
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import packet_fuzz as fuzz
 import pytest
 
 import agentsc
@@ -22,16 +21,7 @@ ROUGH = (
 )
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("packet_fuzz", ROOT / "experiments" / "packet_fuzz.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_experiment_runs_and_its_page_says_what_it_found() -> None:
-    fuzz = script()
     rows, flown = list(fuzz.decoder(500)), list(fuzz.flights(2_000, lanes=4, ticks=12))
     assert {row.damage for row in rows} >= {"1 wrong bits", "truncated"} and len(flown) == len(fuzz.DAMAGES)
     radio = dict.fromkeys(("offered", "duplicated", "injected", "delivered", "undetected", "refused", "lost_crc"), 7)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from typing import Any
 
-import pytest
+import reconciliation_terms as script
 
 from agentsc.protocol import PROTOCOLS
 
@@ -14,16 +12,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results" / "reconciliation-terms"
 
 
-@pytest.fixture(scope="module")
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("terms_script", ROOT / "experiments" / "reconciliation_terms.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_says_what_the_rows_say(script: Any) -> None:
+def test_the_page_says_what_the_rows_say() -> None:
     rows = script.read(RESULTS / "rows.csv")
     assert script.summary(rows) == (RESULTS / "summary.md").read_text(encoding="utf-8")
     known = {script.key(one, side) for one in script.COMPARED.values() for side in (one.off, one.on)}
@@ -33,7 +22,7 @@ def test_the_page_says_what_the_rows_say(script: Any) -> None:
         assert sorted(row.episode for row in rows if row[:5] == run) == list(range(20))
 
 
-def test_every_comparison_is_of_options_that_exist(script: Any) -> None:
+def test_every_comparison_is_of_options_that_exist() -> None:
     for one in script.COMPARED.values():
         for name, *options in (one.off, one.on):
             values = dict(option.split("=", 1) for option in options)

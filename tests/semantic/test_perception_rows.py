@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import semantic_perception
 
 ROOT = Path(__file__).parents[2]
 
 
-def _script() -> ModuleType:
-    path = ROOT / "experiments" / "semantic_perception.py"
-    spec = importlib.util.spec_from_file_location("semantic_perception", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = _script()
-
-
 def test_the_page_and_the_summary_say_what_the_results_say() -> None:
-    assert (SCRIPT.OUT / "summary.md").read_text() == SCRIPT.summary(), "python experiments/semantic_perception.py"
+    said = (semantic_perception.OUT / "summary.md").read_text()
+    assert said == semantic_perception.summary(), "python experiments/semantic_perception.py"
     page = (ROOT / "docs" / "perceive.md").read_text()
-    for name, lines in SCRIPT.sections().items():
+    for name, lines in semantic_perception.sections().items():
         assert f"<!-- results:semantic-perception {name} -->\n" + "\n".join(lines) + "\n<!-- end -->" in page, name
 
 
 def test_results_are_means_of_the_raw_rows() -> None:
-    for cell in SCRIPT.CELLS:
-        metrics, rows = SCRIPT.result_of(cell)["metrics"], SCRIPT.rows_of(cell)
-        config = SCRIPT.result_of(cell)["config"]
+    for cell in semantic_perception.CELLS:
+        metrics, rows = semantic_perception.result_of(cell)["metrics"], semantic_perception.rows_of(cell)
+        config = semantic_perception.result_of(cell)["config"]
         assert (config["decoder"], config["link"], config["bits"]) == (cell[0], cell[1], 8 * cell[2])
         for name in rows.columns:
             if name != "image":
@@ -44,10 +32,10 @@ def test_results_are_means_of_the_raw_rows() -> None:
 
 
 def test_every_path_had_the_same_uses() -> None:
-    for snr in SCRIPT.SNRS:
-        for size in SCRIPT.BYTES:
+    for snr in semantic_perception.SNRS:
+        for size in semantic_perception.BYTES:
             uses = {
-                SCRIPT.result_of((path, f"awgn:snr_db={snr}", size))["metrics"]["channel_uses"]["mean"]
-                for path in SCRIPT.PATHS
+                semantic_perception.result_of((path, f"awgn:snr_db={snr}", size))["metrics"]["channel_uses"]["mean"]
+                for path in semantic_perception.PATHS
             }
             assert len(uses) == 1

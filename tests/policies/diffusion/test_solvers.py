@@ -5,15 +5,13 @@ How errors are measured, without Monte Carlo noise, is said in `experiments/solv
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from itertools import combinations, pairwise
 from pathlib import Path
-from types import ModuleType
 
 import polars as pl
 import pytest
+import solver_orders as orders
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,16 +27,6 @@ from policies.diffusion.solvers import Moment, Step
 ROOT = Path(__file__).parents[3]
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("solver_orders", ROOT / "experiments" / "solver_orders.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # data classes look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-orders = script()
 PROCESSES_HERE: dict[str, Process] = orders.processes()
 NAMES = sorted({case.solver for case in (*orders.DETERMINISTIC, *orders.STOCHASTIC)} | {"consistency"})
 every_process = pytest.mark.parametrize("process", PROCESSES_HERE.values(), ids=PROCESSES_HERE)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import posterior_methods as script
 import pytest
 import torch
 from problems import DOUBLE, Posed, correlated, draws, keys, modes
@@ -218,14 +216,6 @@ def test_one_operator_per_row() -> None:
 
 def test_the_published_table_is_that_of_the_committed_rows() -> None:
     """And the claims of docs/guidance.md hold in it."""
-    root = Path(__file__).parents[3]
-    spec = importlib.util.spec_from_file_location(
-        "posterior_methods", root / "experiments" / "posterior_methods.py"
-    )
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = script  # data classes look their module up
-    spec.loader.exec_module(script)
     rows = script.finished(script.OUT / "rows.csv")
     assert len(rows) == 2 * script.REPETITIONS * (1 + len(script.METHODS))
     text, ratios = script.summarise(rows)
