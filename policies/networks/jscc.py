@@ -66,6 +66,15 @@ class Decoder(_Half):
         return self.exit(hidden)
 
 
+def seen_planes(estimate: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """What a receiver knows of symbols as channels of an image, [batch, 3 · planes, h, w].
+
+    Args:
+        estimate: [batch, planes, h, w, 2]. variance: of each symbol given what was received, [batch, planes, h, w].
+    """
+    return torch.cat([estimate.movedim(-1, 2).flatten(1, 2), variance], dim=1)
+
+
 class DeepJSCC(nn.Module):
     """Joint source–channel coding that knows the signal-to-noise ratio and works at several rates.
 
@@ -120,7 +129,7 @@ class DeepJSCC(nn.Module):
             estimate: of symbols [batch, planes, h, w, 2]. variance: of each given what was received, in [0, 1],
                 [batch, planes, h, w]. snr_db, sent: as the sender had them.
         """
-        seen = torch.cat([estimate.movedim(-1, 2).flatten(1, 2), variance], dim=1)
+        seen = seen_planes(estimate, variance)
         return self.decoder(seen, self._told(seen, snr_db, sent))
 
     def alive(self, sent: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from envs.errors import ConfigError
-from policies.networks.jscc import DeepJSCC
+from policies.networks.jscc import DeepJSCC, seen_planes
 
 
 def estimate(
@@ -65,6 +65,10 @@ class ImageCodec(ABC):
     ) -> torch.Tensor:
         """Images [batch, *shape] from estimates [batch, count, 2] with variances [batch, count]; see `estimate`."""
 
+    def seen(self, estimate: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        """What `decode` is told of the symbols, [batch, channels, h, w], laid out as the codec places them."""
+        return torch.cat([estimate.flatten(1), variance], dim=1)[:, :, None, None]
+
     def count_of(self, cbr: float) -> int:
         """Symbols at a channel bandwidth ratio, complex channel uses per number of the image.
 
@@ -99,15 +103,20 @@ class JsccCodec(ImageCodec):
         return self.network.encode(x, snr_db, self._sent(x, count)).flatten(1, 3)[:, :count]
 
     def decode(self, estimate: torch.Tensor, variance: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
+        return self.network.decode(*self._placed(estimate, variance), snr_db, self._sent(variance, variance.shape[1]))
+
+    def seen(self, estimate: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        return seen_planes(*self._placed(estimate, variance))
+
+    def _placed(self, estimate: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Symbols and variances in all planes; of those that were not sent nothing is known."""
         batch, count = variance.shape
         side = int(math.isqrt(self._plane))
         missing = self._plane * self.network.planes - count
         whole = torch.cat([estimate, estimate.new_zeros(batch, missing, 2)], dim=1)
         left = torch.cat([variance, variance.new_ones(batch, missing)], dim=1)
         planes = (self.network.planes, side, side)
-        return self.network.decode(
-            whole.unflatten(1, planes), left.unflatten(1, planes), snr_db, self._sent(variance, count)
-        )
+        return whole.unflatten(1, planes), left.unflatten(1, planes)
 
     def _sent(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return torch.full((len(x),), count // self._plane, device=x.device)

@@ -23,7 +23,7 @@ from policies.scene.codec import ImageCodec
 from policies.scene.files import load
 from policies.scene.model import CodecModel, ImageModel
 from policies.scene.paint import PAINTER, PaintModel
-from policies.scene.shipped import scene_core
+from policies.scene.shipped import CODEC, check_sizes, scene_core
 
 MAP_CODEC, MAP_PRIOR, PAINTER_INT8 = "soft-map", "map-prior", "map-to-scene-int8"
 """Names of further models in a core; those of the first two are the names of their weights, too."""
@@ -98,12 +98,13 @@ def machine_core(
         pictures: names of further models of `scene_core`.
 
     Raises:
-        ConfigError: a file that is missing or unfit, or an int8 model that is to run elsewhere than on a CPU.
+        ConfigError: a file that is missing or unfit, files for images of different sizes, or an int8 model that is to
+            run elsewhere than on a CPU.
     """
     files, codec = dict(weights or {}), None
     more: dict[str, Any] = {}
-    made: Any = scene_core  # further models are its own affair
-    core, images = made(weights, device, also=tuple(pictures)) if pictures else made(weights, device)
+    core, images = scene_core(weights, device, also=tuple(pictures))
+    check_sizes([CODEC, *(PAINTER if name == PAINTER_INT8 else name for name in needs)], files)
     if MAP_CODEC in needs or MAP_PRIOR in needs:
         network, _, _ = load(MAP_CODEC, files.get(MAP_CODEC), device)
         codec = MapCodec(network, images.shape[-1])

@@ -16,10 +16,11 @@ from policies.diffusion.sampling import KeyedNoise, Sampler
 from policies.diffusion.schedule import grid
 from policies.models import Meter, Precision, autocast, check_keys, check_rows, device_of
 from policies.networks.conditional import TOLD
+from policies.scene.codec import ImageCodec
 from policies.scene.model import EvenModel, Floats, ImageReply
 
-Refine = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(noisy residual, time, image, told) → clean estimate of the residual, all [batch, …]."""
+Refine = Callable[[torch.Tensor, float, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(noisy residual, time, image, seen, told) → clean estimate of the residual, all [batch, …]."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class RefineRequest:
 
     Attributes:
         model: name. keys: uint64 [batch]; all noise of a row comes from its key.
-        image: float32 [batch, *shape] in [−1, 1], of least squared error. told: float32 [batch, 3], see
-            `conditional.reception`.
+        image: float32 [batch, *shape] in [−1, 1], of least squared error.
+        symbols: their linear estimates, float32 [batch, n, 2]. variance: float32 [batch, n], what is left of theirs.
+        told: float32 [batch, 3], see `conditional.reception`.
         start_ratio: noise-to-signal ratio σ/α that sampling starts at. solver: ``NAME:key=value,…``.
         steps, last_ratio: of the grid, see `schedule.grid`.
     """
@@ -37,6 +39,8 @@ class RefineRequest:
     model: str
     keys: NDArray[np.uint64]
     image: Floats
+    symbols: Floats
+    variance: Floats
     told: Floats
     start_ratio: float = 0.5
     solver: str = "ancestral"
@@ -48,7 +52,7 @@ class RefineModel(EvenModel[RefineRequest, ImageReply]):
     """Residuals from a conditional denoiser, added to their images.
 
     Args:
-        refine: the denoiser. process: the noise that it removes. shape: of an image.
+        refine: the denoiser. process: the noise that it removes. codec: whose images are refined.
         spread: standard deviation of residuals. device: where it lives. precision: of forward passes.
     """
 
@@ -56,7 +60,7 @@ class RefineModel(EvenModel[RefineRequest, ImageReply]):
         self,
         refine: Refine,
         process: Process,
-        shape: tuple[int, ...],
+        codec: ImageCodec,
         spread: float,
         *,
         device: str = "cpu",
@@ -64,11 +68,16 @@ class RefineModel(EvenModel[RefineRequest, ImageReply]):
     ) -> None:
         self.device, self.precision = device_of(device), precision
         autocast(self.device, precision)
-        self.refine, self.process, self.shape, self.spread = refine, process, shape, spread
+        self.refine, self.process, self.codec, self.spread = refine, process, codec, spread
 
     def check(self, request: RefineRequest) -> None:
         check_keys(request.keys)
-        check_rows("image", request.image, len(request.keys), self.shape)
+        count = request.variance.shape[-1]
+        check_rows("image", request.image, len(request.keys), self.codec.shape)
+        check_rows("symbols", request.symbols, len(request.keys), (count, 2))
+        check_rows("variance", request.variance, len(request.keys), (count,))
+        if count not in self.codec.counts:
+            raise ConfigError(f"symbols must be as many as the codec sends ({self.codec.counts}), got {count}")
         check_rows("told", request.told, len(request.keys), (TOLD,))
         if not 0.0 < request.start_ratio < np.inf:
             raise ConfigError(
@@ -78,19 +87,21 @@ class RefineModel(EvenModel[RefineRequest, ImageReply]):
         self._times(request)
 
     def key(self, request: RefineRequest) -> Hashable:
-        return request.start_ratio, request.solver, request.steps, request.last_ratio
+        return request.variance.shape[1], request.start_ratio, request.solver, request.steps, request.last_ratio
 
     def serve(self, request: RefineRequest, meter: Meter) -> ImageReply:
         before, times = meter.calls, self._times(request)
-        image, told = (
-            torch.as_tensor(np.array(each, np.float32), device=self.device) for each in (request.image, request.told)
+        image, symbols, variance, told = (
+            torch.as_tensor(np.array(each, np.float32), device=self.device)
+            for each in (request.image, request.symbols, request.variance, request.told)
         )
+        seen = self.codec.seen(symbols, variance)
 
         def denoise(x: torch.Tensor, t: float) -> torch.Tensor:
             with meter.forward(len(x)), autocast(self.device, self.precision):
-                return self.refine(x, t, image, told).float()
+                return self.refine(x, t, image, seen, told).float()
 
-        noise = KeyedNoise(request.keys, self.shape, device=self.device)
+        noise = KeyedNoise(request.keys, self.codec.shape, device=self.device)
         sampler = Sampler(
             self.process, denoise, SOLVERS.parse(request.solver), times, noise, data_variance=self.spread**2
         )

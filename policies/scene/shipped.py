@@ -52,7 +52,7 @@ def scene_core(
     coder, _, _ = load("jscc", files.get(CODEC), device)
     prior, spec, _ = load("scene-prior", files.get(PRIOR), device)
     segmenter, _, _ = load("segmenter", files.get(SEGMENTER), device)
-    _check_sizes([CODEC, PRIOR, SEGMENTER, *also], files)
+    check_sizes([CODEC, PRIOR, SEGMENTER, *also], files)
     codec = JsccCodec(coder, int(spec["data_size"]))
     sigma = float(spec["data_sigma"])
     models: dict[str, Any] = {
@@ -65,11 +65,11 @@ def scene_core(
     if REFINER in also:
         _check_refiner(files)
     for name in also:
-        models[name] = _FURTHER[name](files.get(name), device, precision)
+        models[name] = _FURTHER[name](files.get(name), device, precision, codec)
     return DiffusionCore(models), codec
 
 
-def _check_sizes(names: Sequence[str], files: Mapping[str, Path | str]) -> None:
+def check_sizes(names: Sequence[str], files: Mapping[str, Path | str]) -> None:
     """Raises ConfigError unless all these networks were made for images of one size."""
     sizes = {name: int(load(name, files.get(name))[2]["preset"]["size"]) for name in names}
     if len(set(sizes.values())) > 1:
@@ -90,35 +90,35 @@ def _check_refiner(files: Mapping[str, Path | str]) -> None:
         )
 
 
-def _transform(path: Path | str | None, device: str, precision: Precision) -> TransformModel:
+def _transform(path: Path | str | None, device: str, precision: Precision, codec: ImageCodec) -> TransformModel:
     network, spec, _ = load(TRANSFORM, path, device)
     return TransformModel(TransformCodec(network, spec["data_mean"], int(spec["data_size"]), device))
 
 
-def _refiner(path: Path | str | None, device: str, precision: Precision) -> RefineModel:
+def _refiner(path: Path | str | None, device: str, precision: Precision, codec: ImageCodec) -> RefineModel:
     network, spec, _ = load(REFINER, path, device)
-    process, sigma, size = CosineVP(), float(spec["data_sigma"]), int(spec["data_size"])
+    process, sigma = CosineVP(), float(spec["data_sigma"])
 
-    def clean(residual: torch.Tensor, t: float, image: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+    def clean(residual: torch.Tensor, t: float, *known: torch.Tensor) -> torch.Tensor:
         def predict(scaled: torch.Tensor, noise: float) -> torch.Tensor:
-            made: torch.Tensor = network.refine(scaled, image, torch.full_like(told[:, 0], noise), told)
+            made: torch.Tensor = network.refine(scaled, scaled.new_full((len(scaled),), noise), *known)
             return made
 
         return denoiser(predict, "edm", process, sigma)(residual, t)
 
-    return RefineModel(clean, process, (3, size, size), sigma, device=device, precision=precision)
+    return RefineModel(clean, process, codec, sigma, device=device, precision=precision)
 
 
-def _painter(path: Path | str | None, device: str, precision: Precision) -> PaintModel:
+def _painter(path: Path | str | None, device: str, precision: Precision, codec: ImageCodec) -> PaintModel:
     network, spec, _ = load(PAINTER, path, device)
     return PaintModel(network, float(spec["data_sigma"]), int(spec["data_size"]), device)
 
 
-def _maps(path: Path | str | None, device: str, precision: Precision) -> MapModel:
+def _maps(path: Path | str | None, device: str, precision: Precision, codec: ImageCodec) -> MapModel:
     return MapModel(MapCode.load({} if path is None else {MAPS: path}))
 
 
-_FURTHER: dict[str, Callable[[Path | str | None, str, Precision], Any]] = {
+_FURTHER: dict[str, Callable[[Path | str | None, str, Precision, ImageCodec], Any]] = {
     TRANSFORM: _transform,
     REFINER: _refiner,
     PAINTER: _painter,

@@ -58,12 +58,12 @@ class Posed:
             "scene-prior": ImageModel(prior.denoiser(process), process, self.codec, data_variance=variance),
         }
 
-        def refine(r: torch.Tensor, t: float, image: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        def refine(r: torch.Tensor, t: float, *known: torch.Tensor) -> torch.Tensor:
             # What the least squared error leaves is known exactly, too, where all is Gaussian.
             left = GaussianPrior(torch.zeros(DIM), self.exact.covariance(), SHAPE)
             return left.clean(r, process.alpha(t), process.sigma(t))
 
-        models["conditional"] = RefineModel(refine, process, SHAPE, math.sqrt(variance))
+        models["conditional"] = RefineModel(refine, process, self.codec, math.sqrt(variance))
         core = DiffusionCore(models, max_rows=4096)
         self.receiver = Receiver(core, self.codec, prior.sample(keyed.hash_words(6, np.arange(64))).numpy())
         image = prior.sample(keyed.hash_words(5, np.arange(1)))

@@ -22,8 +22,8 @@ from policies.scene.shipped import REFINER
 class Conditional(DrawingDecoder):
     """The codec's image, and in 1 to 4 steps what it lacks, from a network trained on the codec's images.
 
-    The network removes noise from the residual, given the image and how well it was received; symbols are looked at
-    once, by the codec. One step gives a mean, several a draw; without ``stochastic`` all noise is in the start.
+    The network removes noise from the residual, given the image, the symbols and how well they were received. One step
+    gives a mean, several a draw; without ``stochastic`` all noise is in the start.
     Reference: Whang et al., "Deblurring via stochastic refinement", 2022; Yang and Mandt, "Lossy image compression with
     conditional diffusion models", 2023; Yang, Zhang and Cai, "Rate-adaptive generative semantic communication using
     conditional diffusion models", 2024 (CDM-JSCC: behind a codec for channels).
@@ -39,11 +39,11 @@ class Conditional(DrawingDecoder):
         return (REFINER,)
 
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
-        _, left = receiver.estimates(arrival)
+        symbols, left = receiver.estimates(arrival)
         cbr = np.full(len(left), receiver.cbr(arrival), np.float32)
         told = reception(*(torch.as_tensor(each) for each in (left.mean(axis=1), cbr, arrival.snr_db))).numpy()
         request = RefineRequest(
-            REFINER, keys[0], receiver.decode(arrival), told, self.strength,
+            REFINER, keys[0], receiver.decode(arrival), symbols, left, told, self.strength,
             "ancestral" if self.stochastic else "dpm-solver++", self.steps, self.last_ratio,
         )  # fmt: skip
         return receiver.core.sample_many(replace(request, keys=each) for each in keys)

@@ -18,7 +18,7 @@ class Conditional(ScenePreset):
 
     kind: ClassVar[str] = "conditional"
     learning_rate: float = Field(1.5e-3, gt=0.0, description="peak rate; warmed up, then cosine decay")
-    width: int = Field(40, ge=4, multiple_of=4, description="channels of the finest level of the U-Net")
+    width: int = Field(48, ge=4, multiple_of=4, description="channels of the finest level of the U-Net")
     multipliers: tuple[int, ...] = Field((1, 2, 2), min_length=1, description="of the width, per level")
     unshuffle: int = Field(2, ge=1, description="pixels of a block per axis")
     ratio_mean: float = Field(-1.8, description="mean of ln(σ/α) in training")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from policies.networks.jscc import seen_planes
 from policies.scene.presets.jscc import Jscc
 from policies.scene.tasks import SETS, Task, cell, measured
 
@@ -65,11 +66,12 @@ class Coding(Task):
 class Passed(NamedTuple):
     """Images behind random channels.
 
-    image: [batch, 3, H, W]. snr_db, sent: [batch]. left: mean variance of the symbols that were sent, given what was
-    received, [batch].
+    image: [batch, 3, H, W]. seen: what is known of symbols, [batch, 3 · planes, h, w]. snr_db, sent: [batch].
+    left: mean variance of the symbols that were sent, given what was received, [batch].
     """
 
     image: torch.Tensor
+    seen: torch.Tensor
     snr_db: torch.Tensor
     sent: torch.Tensor
     left: torch.Tensor
@@ -90,22 +92,23 @@ def over_any_channel(
     shape = symbols.shape[:-1]
     flat = exponential((batch, 1, 1, 1), generator)
     power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, exponential(shape, generator)))
-    made = pass_through(network, symbols, power, snr_db, sent, torch.randn(symbols.shape, generator=generator))
+    known = estimates(network, symbols, power, snr_db, sent, torch.randn(symbols.shape, generator=generator))
+    made = network.decode(*known, snr_db, sent)
     noise = torch.pow(10.0, -0.1 * snr_db)[:, None, None, None]
     alive = network.alive(sent)[:, :, None, None].expand(shape)
     left = ((noise / (power + noise)).expand(shape) * alive).sum((1, 2, 3)) / alive.sum((1, 2, 3))
-    return Passed(made, snr_db, sent, left)
+    return Passed(made, seen_planes(*known), snr_db, sent, left)
 
 
-def pass_through(
+def estimates(
     network: Any,
     symbols: torch.Tensor,
     power: torch.Tensor,
     snr_db: torch.Tensor,
     sent: torch.Tensor,
     noise: torch.Tensor,
-) -> torch.Tensor:
-    """Images behind a channel whose receiver knows the gains and estimates every symbol linearly.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear estimates of all symbols, and what is left of their variance, behind a channel whose gains are known.
 
     A gain's phase is undone exactly, so only its ``power`` [batch, plane, h, w] (or to be broadcast) matters: received
     is √power · s + n with n ~ CN(0, N0).
@@ -116,7 +119,20 @@ def pass_through(
     estimate = gain * received / (gain.square() + variance[..., None])
     left = (variance / (power + variance)).expand(symbols.shape[:-1])
     alive = network.alive(sent)[:, :, None, None]
-    return network.decode(estimate * alive[..., None], torch.where(alive > 0.0, left, 1.0), snr_db, sent)
+    return estimate * alive[..., None], torch.where(alive > 0.0, left, 1.0)
+
+
+def pass_through(
+    network: Any,
+    symbols: torch.Tensor,
+    power: torch.Tensor,
+    snr_db: torch.Tensor,
+    sent: torch.Tensor,
+    noise: torch.Tensor,
+) -> torch.Tensor:
+    """Images that the network makes of `estimates`."""
+    made: torch.Tensor = network.decode(*estimates(network, symbols, power, snr_db, sent, noise), snr_db, sent)
+    return made
 
 
 def exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

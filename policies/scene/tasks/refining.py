@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from policies.networks.conditional import reception
+from policies.networks.jscc import seen_planes
 from policies.scene import files
 from policies.scene.presets.conditional import Conditional
 from policies.scene.tasks import SETS, Task, cell, measured
-from policies.scene.tasks.coding import Passed, over_any_channel, pass_through
+from policies.scene.tasks.coding import Passed, estimates, over_any_channel
 from policies.scene.tasks.denoising import precondition
 
 SNRS_DB = (0.0, 10.0, 20.0)
@@ -34,8 +35,8 @@ class Refining(Task):
     @property
     def spec(self) -> dict[str, Any]:
         return {
-            **self.preset.spec, "data_sigma": self.sigma_data, "data_size": self.preset.size,
-            "data_codec": self.fingerprint,
+            "planes": self.codec.planes, **self.preset.spec,
+            "data_sigma": self.sigma_data, "data_size": self.preset.size, "data_codec": self.fingerprint,
         }  # fmt: skip
 
     def sent(self, x: torch.Tensor, generator: torch.Generator) -> Passed:
@@ -53,7 +54,7 @@ class Refining(Task):
         noisy = x - seen.image + ratio[:, None, None, None] * torch.randn(x.shape, generator=generator)
         skip, out, scale, clock = (each[:, None, None, None] for each in precondition(ratio, self.sigma_data))
         told = reception(seen.left, seen.sent / 48.0, seen.snr_db)
-        made = network.refine(scale * noisy, seen.image, clock.flatten(), told)  # type: ignore[operator]
+        made = network.refine(scale * noisy, clock.flatten(), seen.image, seen.seen, told)  # type: ignore[operator]
         error = (made.float() - (x - seen.image - skip * noisy) / out).square().mean()
         return error, error.detach()
 
@@ -68,13 +69,15 @@ class Refining(Task):
                 level = torch.full((len(x),), snr)
                 symbols = self.codec.encode(x, level, planes)
                 noise = torch.randn(symbols.shape, generator=generator)
-                image = pass_through(self.codec, symbols, torch.ones(1, 1, 1, 1), level, planes, noise).clamp(-1.0, 1.0)
+                known = estimates(self.codec, symbols, torch.ones(1, 1, 1, 1), level, planes, noise)
+                image = self.codec.decode(*known, level, planes).clamp(-1.0, 1.0)
                 left = 10.0 ** (-0.1 * level) / (1.0 + 10.0 ** (-0.1 * level))
                 told = reception(left, planes / 48.0, level)
                 ratio = torch.full((len(x),), 0.5)
                 skip, out, scale, clock = (each[:, None, None, None] for each in precondition(ratio, self.sigma_data))
                 noisy = 0.5 * torch.randn(x.shape, generator=generator)
-                mean = skip * noisy + out * network.refine(scale * noisy, image, clock.flatten(), told)  # type: ignore[operator]
+                told_of = (image, seen_planes(*known), told)
+                mean = skip * noisy + out * network.refine(scale * noisy, clock.flatten(), *told_of)  # type: ignore[operator]
                 for what, made in (("codec", image), ("refined", (image + mean).clamp(-1.0, 1.0))):
                     error = ((made - x) / 2.0).square().mean((1, 2, 3))
                     row[f"{what}_{snr:g}db"] = measured(-10.0 * error.log10())
