@@ -32,17 +32,21 @@ ECHOES = "ofdm:snr_db=10,taps=8,decay=4,subcarriers=64"
 RAYLEIGH = "rayleigh:snr_db=10"
 SHOWN = (0, 10)
 """SNRs on the page, dB."""
-SEVERAL = [f"{name}:samples=4" for name in ("sdedit", "conditional", "variance-aware", "moment", "daps")]
+REFINED = "variance-aware:start=refined"
+NAMES = (*DECODERS, REFINED)
+"""Decoders that are measured over every channel."""
+ONCE = ("sdedit", "conditional", "variance-aware", "moment", "daps")
+SEVERAL = [*(f"{name}:samples=4" for name in ONCE), f"{REFINED},samples=4"]
 """Means of four draws."""
 SURE = (0, 10, 20)
 """SNRs at which they are taken."""
 FILES = "separation:source=webp"
 ROWS: list[dict[str, Any]] = [
-    *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in SHOWN for name in DECODERS),
-    *({"decoder": name, "link": link} for link in (RAYLEIGH, ECHOES) for name in DECODERS),
-    *({"decoder": name, "link": ECHOES, "csi": "mmse"} for name in DECODERS),
-    *({"decoder": name, "link": link, "csi": "unknown"} for link in (RAYLEIGH, ECHOES) for name in DECODERS),
-    *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in (5, 15, 20) for name in DECODERS),
+    *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in SHOWN for name in NAMES),
+    *({"decoder": name, "link": link} for link in (RAYLEIGH, ECHOES) for name in NAMES),
+    *({"decoder": name, "link": ECHOES, "csi": "mmse"} for name in NAMES),
+    *({"decoder": name, "link": link, "csi": "unknown"} for link in (RAYLEIGH, ECHOES) for name in NAMES),
+    *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in (5, 15, 20) for name in NAMES),
     *({"decoder": "jscc", "link": "awgn:snr_db=10", "cbr": f"{planes}/48"} for planes in (1, 2, 8)),
     *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in SURE for name in SEVERAL),
     *({"decoder": FILES, "link": f"awgn:snr_db={snr}"} for snr in (0, 5, 10, 15, 20)),
@@ -120,7 +124,7 @@ def published() -> list[str]:
         "| decoder | SNR, dB | " + " | ".join(COLUMNS[name][0] for name in names) + " |",
         "|---|---|" + "---|" * len(names),
     ]
-    for row in finished(ROWS[: len(SHOWN) * len(list(DECODERS))]):
+    for row in finished(ROWS[: len(SHOWN) * len(NAMES)]):
         metrics = json.loads((folder_of(row) / "result.json").read_text())["metrics"]
         cells = [cell(metrics[name], COLUMNS[name][1]) for name in names]
         lines.append(f"| `{row['decoder']}` | {row['link'].partition('=')[2]} | " + " | ".join(cells) + " |")

@@ -46,13 +46,14 @@ DESIGN_DB = 10.0
 SNRS_DB = (0.0, 3.0, 6.0, 8.0, 9.0, 9.5, 10.0, 11.0, 13.0, 16.0, 20.0)
 SLOW_SNRS_DB = (0.0, 6.0, 10.0, 13.0, 20.0)
 """Where decoders that differentiate through the encoder are measured."""
+REFINED = "variance-aware:start=refined"
 CLIFF = {
     "jscc": SNRS_DB, "conditional": SNRS_DB, "sdedit": SLOW_SNRS_DB, "variance-aware": SLOW_SNRS_DB,
-    "separation": SNRS_DB, "separation:code=ldpc": SNRS_DB,
+    REFINED: SLOW_SNRS_DB, "separation": SNRS_DB, "separation:code=ldpc": SNRS_DB,
 }  # fmt: skip
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DRAWING = (
-    "sdedit", "hifi-diffcom", "variance-aware", "conditional", "conditional:steps=1", "conditional:steps=4",
+    "sdedit", "hifi-diffcom", "variance-aware", REFINED, "conditional", "conditional:steps=1", "conditional:steps=4",
 )  # fmt: skip
 POINTS = ("jscc", "separation")
 COLUMNS = ("figure", "decoder", "snr_db", "dial", "scenes", "metric", "mean", "low", "high")

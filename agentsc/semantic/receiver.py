@@ -18,9 +18,11 @@ from agentsc.semantic.channel import Heard, SymbolChannel
 from envs import camera, keyed
 from envs.registry import Plugin
 from policies.core import DiffusionCore
+from policies.networks.conditional import reception
 from policies.scene.codec import ImageCodec, estimate
 from policies.scene.model import Arrival, CodecRequest, Echoes, ImageReply, ImageRequest
-from policies.scene.shipped import CODEC, PRIOR
+from policies.scene.refine import RefineRequest
+from policies.scene.shipped import CODEC, PRIOR, REFINER
 
 Floats = NDArray[np.float32]
 NO_FACTS: Mapping[str, NDArray] = MappingProxyType({})
@@ -211,11 +213,42 @@ class DrawingDecoder(Decoder):
         return receiver.decode(arrival)
 
 
+def refined(
+    receiver: Receiver,
+    arrival: Arrival,
+    keys: Sequence[NDArray[np.uint64]],
+    *,
+    steps: int = 2,
+    strength: float = 0.5,
+    last_ratio: float = 0.03,
+    stochastic: bool = True,
+) -> list[ImageReply]:
+    """The codec's images with what they lack, drawn by the model ``conditional``: one batch for each of ``keys``.
+
+    Args:
+        keys: uint64 [B] each. steps, strength, last_ratio, stochastic: as of the decoder of that name.
+    """
+    symbols, left = receiver.estimates(arrival)
+    cbr = np.full(len(left), receiver.cbr(arrival), np.float32)
+    told = reception(*(torch.as_tensor(each) for each in (left.mean(axis=1), cbr, arrival.snr_db))).numpy()
+    request = RefineRequest(
+        REFINER, keys[0], receiver.decode(arrival), symbols, left, told, strength,
+        "ancestral" if stochastic else "dpm-solver++", steps, last_ratio,
+    )  # fmt: skip
+    return receiver.core.sample_many(replace(request, keys=each) for each in keys)
+
+
 class SamplingDecoder(DrawingDecoder):
     """A decoder that draws from the prior, steered by what arrived."""
 
     steps: int = Field(20, ge=2, description="denoising steps, one network call each")
-    start: Literal["decoder", "noise"] = Field("decoder", description="around the codec's image, or from noise")
+    start: Literal["decoder", "refined", "noise"] = Field(
+        "decoder", description="around the codec's image, around a draw of the few-step decoder, or from noise"
+    )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (REFINER,) if self.start == "refined" else ()
 
     @abstractmethod
     def plan(self, cbr: float, snr_db: float) -> dict[str, Any]:
@@ -226,7 +259,15 @@ class SamplingDecoder(DrawingDecoder):
         plan = self.plan(receiver.cbr(arrival), met_snr_db(arrival))
         start = receiver.decode(arrival) if self.start == "decoder" else None
         request = ImageRequest(PRIOR, keys[0], arrival, start=start, steps=self.steps, **plan)
-        return receiver.core.sample_many(replace(request, keys=each) for each in keys)
+        if self.start != "refined":
+            return receiver.core.sample_many(replace(request, keys=each) for each in keys)
+        again = keyed.stream_id("refined")
+        starts = refined(receiver, arrival, [keyed.hash_words(each, again) for each in keys])
+        around = [np.clip(each.x, -1.0, 1.0) for each in starts]
+        replies = receiver.core.sample_many(
+            replace(request, keys=each, start=image) for each, image in zip(keys, around, strict=True)
+        )
+        return [replace(r, calls=r.calls + first.calls) for r, first in zip(replies, starts, strict=True)]
 
 
 def met_snr_db(arrival: Arrival) -> float:

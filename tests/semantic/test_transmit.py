@@ -84,7 +84,9 @@ def test_several_draws_say_how_sure_they_are(weights: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "decoder", ["jscc", "sdedit", "variance-aware:steps=3,iterations=2", "conditional", "blind-diffcom:steps=2,turns=1"]
+    "decoder",
+    ["jscc", "sdedit", "variance-aware:steps=3,iterations=2", "conditional", "blind-diffcom:steps=2,turns=1",
+     "moment:steps=2,start=refined"],
 )
 def test_an_image_does_not_depend_on_what_is_sent_beside_it(weights: dict[str, Path], decoder: str) -> None:
     options = {"decoder": decoder, "weights": weights, "link": "rayleigh:snr_db=8"}
@@ -99,6 +101,19 @@ def test_an_image_does_not_depend_on_what_is_sent_beside_it(weights: dict[str, P
     whole = chosen.decode(receiver, arrival, keys).x
     part = chosen.decode(receiver, rows.take(arrival, slice(9, 29)), keys[9:29]).x
     assert np.array_equal(whole[9:29], part)
+
+
+def test_drawing_around_a_refined_image_counts_its_calls_and_draws_each_start_anew(weights: dict[str, Path]) -> None:
+    sent = agentsc.transmit(scene=5, images=3, decoder="sdedit:steps=4,start=refined", weights=weights)
+    plain = agentsc.transmit(scene=5, images=3, decoder="sdedit:steps=4", weights=weights)
+    assert (sent.rows["network_calls"] == 6).all() and not np.array_equal(sent.received, plain.received)
+    # With next to no noise of its own, what is drawn differs as its starts do.
+    still = "sdedit:steps=2,strength=0.001,samples=3"
+    spread = [
+        agentsc.transmit(scene=5, images=3, decoder=f"{still}{more}", weights=weights).rows["expected_mse"]
+        for more in ("", ",start=refined")
+    ]
+    assert (spread[1] > 10.0 * spread[0]).all()
 
 
 def test_the_same_command_gives_the_same_images(weights: dict[str, Path]) -> None:

@@ -31,6 +31,7 @@ class BlindDiffCom(SamplingDecoder):
     """
 
     steps: int = Field(10, ge=2, description="denoising steps, one network call each")
+    start: Literal["decoder", "noise"] = Field("decoder", description="around the codec's image, or from noise")
     gains: Literal["exact", "diffused", "alternate"] = Field("alternate", description="updates of the gains")
     likelihood: Literal["moment", "variance-aware"] = Field(
         "moment", description="what moves the image: with the prior's covariance, or the data's variance alone"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from agentsc.semantic import DECODERS
-from agentsc.semantic.receiver import DrawingDecoder, Receiver
-from policies.networks.conditional import reception
+from agentsc.semantic.receiver import DrawingDecoder, Receiver, refined
 from policies.scene.model import Arrival, ImageReply
-from policies.scene.refine import RefineRequest
 from policies.scene.shipped import REFINER
 
 
@@ -39,11 +35,7 @@ class Conditional(DrawingDecoder):
         return (REFINER,)
 
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
-        symbols, left = receiver.estimates(arrival)
-        cbr = np.full(len(left), receiver.cbr(arrival), np.float32)
-        told = reception(*(torch.as_tensor(each) for each in (left.mean(axis=1), cbr, arrival.snr_db))).numpy()
-        request = RefineRequest(
-            REFINER, keys[0], receiver.decode(arrival), symbols, left, told, self.strength,
-            "ancestral" if self.stochastic else "dpm-solver++", self.steps, self.last_ratio,
+        return refined(
+            receiver, arrival, keys, steps=self.steps, strength=self.strength, last_ratio=self.last_ratio,
+            stochastic=self.stochastic,
         )  # fmt: skip
-        return receiver.core.sample_many(replace(request, keys=each) for each in keys)

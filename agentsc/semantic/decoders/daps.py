@@ -29,6 +29,6 @@ class Daps(SamplingDecoder):
         return {
             "guidance": f"daps:covariance={self.covariance},iterations={self.iterations}",
             "solver": "consistency",
-            "start_ratio": self.strength if self.start == "decoder" else 10.0,
+            "start_ratio": 10.0 if self.start == "noise" else self.strength,
             "last_ratio": self.last_ratio,
         }

@@ -27,6 +27,6 @@ class Moment(SamplingDecoder):
         return {
             "guidance": f"moment:iterations={self.iterations}",
             "solver": "dpm-solver++",
-            "start_ratio": self.strength if self.start == "decoder" else 10.0,
+            "start_ratio": 10.0 if self.start == "noise" else self.strength,
             "last_ratio": self.last_ratio,
         }

@@ -270,7 +270,7 @@ def test_shipped_networks_load_are_small_and_better_than_nothing(name: str) -> N
         assert np.diff([row[f"bits_{quality:g}"]["mean"] for quality in (-1, -0.5, 0, 0.5, 1)]).min() > 0.0
     elif name == "conditional":
         # A network that does nothing is as good as the codec; what is added must not cost much.
-        assert row["refined_10db"]["mean"] > row["codec_10db"]["mean"] - 0.6
+        assert row["refined_10db"]["mean"] > row["codec_10db"]["mean"] - 0.2
     elif name == "occupancy-prior":
         assert row["log_loss"]["mean"] < 0.6 * row["blind"]["mean"] and row["calibration"] < 0.03
     elif name == "map-coder":
