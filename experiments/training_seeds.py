@@ -1,6 +1,6 @@
-"""How much of the table of decoders is the luck of a training: codec, transform code and prior from three seeds.
+"""How much of the table of decoders is the luck of a training: its networks from three seeds.
 
-    python experiments/training_seeds.py --train 2    # makes the networks of a seed; about 65 CPU-minutes, resumes
+    python experiments/training_seeds.py --train 2    # makes the networks of a seed; about 150 CPU-minutes, resumes
     python experiments/training_seeds.py              # missing rows of networks that are there, then the tables
 
 Seed 1 ships, and its rows are those of `semantic_channel.py`. The other seeds differ in the order of scenes, all noise
@@ -37,15 +37,16 @@ SHIPPED = Path(__file__).parent / "results" / "semantic-channel"
 NETWORKS = ROOT / "runs" / "training-seeds"
 PAGE = ROOT / "docs" / "semantic.md"
 SCENES = 256
-MODELS = ("jscc", "ntc", "scene-prior")
-"""What is trained again."""
+MODELS = ("jscc", "ntc", "scene-prior", "conditional")
+"""What is trained again, each after those that it learns from."""
 SEEDS = (1, 2, 3)
 DECODERS = {
-    "jscc": ("jscc",), "separation": ("ntc",),
+    "jscc": ("jscc",), "separation": ("ntc",), "conditional": ("jscc", "conditional"),
     **dict.fromkeys(
         ("sdedit", "variance-aware", "moment", "daps", "blind-diffcom", "hifi-diffcom", "diffcom"),
         ("jscc", "scene-prior"),
     ),
+    "variance-aware:start=refined": ("jscc", "scene-prior", "conditional"),
 }  # fmt: skip
 """Those whose networks are trained again, and which ones these are; a decoder waits until its own are there."""
 LINKS = (*(f"awgn:snr_db={snr}" for snr in (0, 5, 10, 15, 20)), "rayleigh:snr_db=10",
@@ -68,7 +69,9 @@ def make(seed: int) -> None:
                 if done % 200 == 0:
                     print(f"{name} {stage} {done}/{total} {facts}", file=sys.stderr, flush=True)
 
-            train(f"{name}:seed={seed}", out=target, steps=steps, resume=True, progress=told)
+            codec = (folder / "jscc.safetensors").relative_to(ROOT)
+            spec = f"{name}:seed={seed}" + (f",codec={codec}" if name == "conditional" else "")
+            train(spec, out=target, steps=steps, resume=True, progress=told)
 
 
 def compute(seed: int) -> None:
@@ -146,7 +149,7 @@ def summary() -> str:
         [
             "# Decoders over trainings",
             "",
-            "Made by `python experiments/training_seeds.py`: codec, transform code and prior trained three times, with"
+            "Made by `python experiments/training_seeds.py`: networks trained three times, with"
             f" seeds {', '.join(map(str, SEEDS))}; {SCENES} scenes each, 32 × 32 pixels, CBR 1/12, complex symbols of"
             " mean energy 1 per image, N0 = 10^(−SNR/10). Mean over trainings ± half its 95 % interval (Student's t,"
             " two degrees of freedom), and every training.",
