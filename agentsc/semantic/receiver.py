@@ -214,27 +214,17 @@ class DrawingDecoder(Decoder):
 
 
 def refined(
-    receiver: Receiver,
-    arrival: Arrival,
-    keys: Sequence[NDArray[np.uint64]],
-    *,
-    steps: int = 2,
-    strength: float = 0.5,
-    last_ratio: float = 0.03,
-    stochastic: bool = True,
+    receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]], **options: Any
 ) -> list[ImageReply]:
     """The codec's images with what they lack, drawn by the model ``conditional``: one batch for each of ``keys``.
 
     Args:
-        keys: uint64 [B] each. steps, strength, last_ratio, stochastic: as of the decoder of that name.
+        keys: uint64 [B] each. options: `RefineRequest`'s of how to sample.
     """
     symbols, left = receiver.estimates(arrival)
     cbr = np.full(len(left), receiver.cbr(arrival), np.float32)
     told = reception(*(torch.as_tensor(each) for each in (left.mean(axis=1), cbr, arrival.snr_db))).numpy()
-    request = RefineRequest(
-        REFINER, keys[0], receiver.decode(arrival), symbols, left, told, strength,
-        "ancestral" if stochastic else "dpm-solver++", steps, last_ratio,
-    )  # fmt: skip
+    request = RefineRequest(REFINER, keys[0], receiver.decode(arrival), symbols, left, told, **options)
     return receiver.core.sample_many(replace(request, keys=each) for each in keys)
 
 
@@ -257,17 +247,23 @@ class SamplingDecoder(DrawingDecoder):
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         # A batch was sent at one SNR; what each image met is in its own gains.
         plan = self.plan(receiver.cbr(arrival), met_snr_db(arrival))
-        start = receiver.decode(arrival) if self.start == "decoder" else None
-        request = ImageRequest(PRIOR, keys[0], arrival, start=start, steps=self.steps, **plan)
-        if self.start != "refined":
-            return receiver.core.sample_many(replace(request, keys=each) for each in keys)
-        again = keyed.stream_id("refined")
-        starts = refined(receiver, arrival, [keyed.hash_words(each, again) for each in keys])
-        around = [np.clip(each.x, -1.0, 1.0) for each in starts]
+        request = ImageRequest(PRIOR, keys[0], arrival, steps=self.steps, **plan)
+        starts, before = self._starts(receiver, arrival, keys)
         replies = receiver.core.sample_many(
-            replace(request, keys=each, start=image) for each, image in zip(keys, around, strict=True)
+            replace(request, keys=each, start=start) for each, start in zip(keys, starts, strict=True)
         )
-        return [replace(r, calls=r.calls + first.calls) for r, first in zip(replies, starts, strict=True)]
+        return [replace(reply, calls=reply.calls + before) for reply in replies]
+
+    def _starts(
+        self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]
+    ) -> tuple[list[Floats | None], NDArray[np.int64]]:
+        """What each batch is drawn around, and the calls that an image of it took, int64 [B]."""
+        if self.start == "refined":
+            again = keyed.stream_id("refined")
+            drawn = refined(receiver, arrival, [keyed.hash_words(each, again) for each in keys])
+            return [np.clip(reply.x, -1.0, 1.0) for reply in drawn], drawn[0].calls
+        image = receiver.decode(arrival) if self.start == "decoder" else None
+        return [image] * len(keys), np.zeros(len(keys[0]), np.int64)
 
 
 def met_snr_db(arrival: Arrival) -> float:

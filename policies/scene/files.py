@@ -103,6 +103,13 @@ def load(kind: str, path: Path | str | None = None, device: str = "cpu") -> tupl
     return network.to(place).eval().requires_grad_(False), spec, card
 
 
+def described(kind: str, path: Path | str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(spec, card) of a file that `load` has taken; its network is not built again."""
+    with safe_open(Path(path) if path is not None else WEIGHTS / f"{kind}.safetensors", "pt") as opened:
+        metadata = opened.metadata()
+    return json.loads(metadata["spec"]), json.loads(metadata["card"])
+
+
 def fingerprint(kind: str, path: Path | str | None = None) -> str:
     """First twelve digits of the SHA-256 of a file of weights; by default of the shipped one."""
     file = Path(path) if path is not None else WEIGHTS / f"{kind}.safetensors"

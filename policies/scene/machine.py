@@ -104,7 +104,6 @@ def machine_core(
     files, codec = dict(weights or {}), None
     more: dict[str, Any] = {}
     core, images = scene_core(weights, device, also=tuple(pictures))
-    check_sizes([CODEC, *(PAINTER if name == PAINTER_INT8 else name for name in needs)], files)
     if MAP_CODEC in needs or MAP_PRIOR in needs:
         network, _, _ = load(MAP_CODEC, files.get(MAP_CODEC), device)
         codec = MapCodec(network, images.shape[-1])
@@ -125,4 +124,5 @@ def machine_core(
             if device_of(device).type != "cpu":
                 raise ConfigError(f"device must be cpu with int8 networks, got {device!r} (q-gesco; or use gesco)")
             more[PAINTER_INT8] = PaintModel(calibrated(painter, sigma, size), sigma, size)
+    check_sizes([CODEC, *(PAINTER if name == PAINTER_INT8 else name for name in needs)], files)
     return DiffusionCore({**core.models, **more}), images, codec

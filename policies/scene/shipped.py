@@ -16,7 +16,7 @@ from policies.diffusion.solvers import Denoise
 from policies.models import Precision
 from policies.scene.codec import ImageCodec, JsccCodec
 from policies.scene.digital import TransformCodec, TransformModel
-from policies.scene.files import fingerprint, load
+from policies.scene.files import described, fingerprint, load
 from policies.scene.map_code import MapCode, MapModel
 from policies.scene.model import CodecModel, ImageModel, SceneModel
 from policies.scene.paint import PAINTER, PaintModel
@@ -52,7 +52,6 @@ def scene_core(
     coder, _, _ = load("jscc", files.get(CODEC), device)
     prior, spec, _ = load("scene-prior", files.get(PRIOR), device)
     segmenter, _, _ = load("segmenter", files.get(SEGMENTER), device)
-    check_sizes([CODEC, PRIOR, SEGMENTER, *also], files)
     codec = JsccCodec(coder, int(spec["data_size"]))
     sigma = float(spec["data_sigma"])
     models: dict[str, Any] = {
@@ -62,16 +61,17 @@ def scene_core(
         ),
         SEGMENTER: SceneModel(segmenter, device),
     }
-    if REFINER in also:
-        _check_refiner(files)
     for name in also:
         models[name] = _FURTHER[name](files.get(name), device, precision, codec)
+    check_sizes([CODEC, PRIOR, SEGMENTER, *also], files)
+    if REFINER in also:
+        _check_refiner(files)
     return DiffusionCore(models), codec
 
 
 def check_sizes(names: Sequence[str], files: Mapping[str, Path | str]) -> None:
     """Raises ConfigError unless all these networks were made for images of one size."""
-    sizes = {name: int(load(name, files.get(name))[2]["preset"]["size"]) for name in names}
+    sizes = {name: described(name, files.get(name))[1]["preset"]["size"] for name in names}
     if len(set(sizes.values())) > 1:
         said = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise ConfigError(
@@ -82,7 +82,7 @@ def check_sizes(names: Sequence[str], files: Mapping[str, Path | str]) -> None:
 
 def _check_refiner(files: Mapping[str, Path | str]) -> None:
     """Raises ConfigError if the refiner was trained on the images of another codec than the one in use."""
-    codec, wanted = fingerprint(CODEC, files.get(CODEC)), load(REFINER, files.get(REFINER))[1]["data_codec"]
+    codec, wanted = fingerprint(CODEC, files.get(CODEC)), described(REFINER, files.get(REFINER))[0]["data_codec"]
     if codec != wanted:
         raise ConfigError(
             f"weights.{REFINER} must be made for the codec in use ({codec}), got one that refines images of codec "

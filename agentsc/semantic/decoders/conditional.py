@@ -36,6 +36,6 @@ class Conditional(DrawingDecoder):
 
     def draw(self, receiver: Receiver, arrival: Arrival, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         return refined(
-            receiver, arrival, keys, steps=self.steps, strength=self.strength, last_ratio=self.last_ratio,
-            stochastic=self.stochastic,
+            receiver, arrival, keys, start_ratio=self.strength, steps=self.steps, last_ratio=self.last_ratio,
+            solver="ancestral" if self.stochastic else "dpm-solver++",
         )  # fmt: skip

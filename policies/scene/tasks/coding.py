@@ -42,7 +42,8 @@ class Coding(Task):
                     level, planes = torch.full((len(x),), snr), torch.full((len(x),), sent)
                     symbols = network.encode(x, level, planes)  # type: ignore[operator]
                     noise = torch.randn(symbols.shape, generator=generator)
-                    made = pass_through(network, symbols, torch.ones(1, 1, 1, 1), level, planes, noise)
+                    known = estimates(network, symbols, torch.ones(1, 1, 1, 1), level, planes, noise)
+                    made = network.decode(*known, level, planes)  # type: ignore[operator]
                     error = ((made.clamp(-1.0, 1.0) - x) / 2.0).square().mean((1, 2, 3))
                     row[f"psnr_{snr:g}db"] = measured(-10.0 * error.log10())
                 rows.append(row)
@@ -120,19 +121,6 @@ def estimates(
     left = (variance / (power + variance)).expand(symbols.shape[:-1])
     alive = network.alive(sent)[:, :, None, None]
     return estimate * alive[..., None], torch.where(alive > 0.0, left, 1.0)
-
-
-def pass_through(
-    network: Any,
-    symbols: torch.Tensor,
-    power: torch.Tensor,
-    snr_db: torch.Tensor,
-    sent: torch.Tensor,
-    noise: torch.Tensor,
-) -> torch.Tensor:
-    """Images that the network makes of `estimates`."""
-    made: torch.Tensor = network.decode(*estimates(network, symbols, power, snr_db, sent, noise), snr_db, sent)
-    return made
 
 
 def exponential(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ from envs.scenery import CLASSES
 from policies.scene.categorical import decided
 from policies.scene.presets.soft_map import SoftMap
 from policies.scene.tasks import SETS, Task, cell, measured
-from policies.scene.tasks.coding import SNRS_DB, exponential, pass_through
+from policies.scene.tasks.coding import SNRS_DB, estimates, exponential
 from policies.scene.tasks.understanding import mean_iou
 
 
@@ -45,7 +45,8 @@ class MapCoding(Task):
         power = torch.where(kind < 0.5, 1.0, torch.where(kind < 0.75, flat, exponential(shape, generator)))
         power = power * self._arrives(sent, shape, generator)
         noise = torch.randn(symbols.shape, generator=generator)
-        scores = pass_through(network, symbols, power, snr_db, sent, noise)
+        known = estimates(network, symbols, power, snr_db, sent, noise)
+        scores = network.decode(*known, snr_db, sent)  # type: ignore[operator]
         seen = torch.bincount(labels.flatten(), minlength=len(CLASSES)).float() / labels.numel()
         weight = seen.clamp_min(1e-3) ** -self.rarity
         nats = nn.functional.cross_entropy(scores.float(), labels, weight / weight.mean())
@@ -76,7 +77,8 @@ class MapCoding(Task):
                     level, many = torch.full((len(soft),), snr), torch.full((len(soft),), sent)
                     symbols = network.encode(soft, level, many)  # type: ignore[operator]
                     noise = torch.randn(symbols.shape, generator=generator)
-                    scores = pass_through(network, symbols, torch.ones(1, 1, 1, 1), level, many, noise)
+                    known = estimates(network, symbols, torch.ones(1, 1, 1, 1), level, many, noise)
+                    scores = network.decode(*known, level, many)  # type: ignore[operator]
                     made = torch.as_tensor(decided(torch.softmax(scores.float(), dim=1).numpy()))
                     row["symbols"] = int(symbols[0, :sent, ..., 0].numel())
                     row[f"miou_{snr:g}db"] = measured(

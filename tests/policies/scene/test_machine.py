@@ -17,7 +17,7 @@ from policies.scene.categorical import SHARES, decided, map_denoiser, scores
 from policies.scene.codec import estimate
 from policies.scene.machine import MapCodec, calibrated
 from policies.scene.paint import PaintModel, PaintRequest
-from policies.scene.tasks.coding import pass_through
+from policies.scene.tasks.coding import estimates
 
 
 def filled(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -72,7 +72,7 @@ def test_the_map_codec_and_training_meet_the_same_channel() -> None:
     whole = network.encode(0.5 * (x + 1.0), snr, sent)
     assert (whole[:, 3:] == 0.0).all() and torch.equal(codec.encode(x, snr, count), whole.flatten(1, 3)[:, :count])
     noise = torch.randn(whole.shape, generator=torch.Generator().manual_seed(3))
-    told = pass_through(network, whole, torch.ones(1, 1, 1, 1), snr, sent, noise)
+    told = network.decode(*estimates(network, whole, torch.ones(1, 1, 1, 1), snr, sent, noise), snr, sent)
     level = 10.0 ** (-0.1 * snr)
     gain = torch.zeros(3, count, 2)
     gain[..., 0] = 1.0

@@ -19,7 +19,7 @@ from policies.presets import PRESETS
 from policies.scene import files
 from policies.scene.codec import JsccCodec, estimate, faded
 from policies.scene.presets import HELD_OUT_SEED, SCENES
-from policies.scene.tasks.coding import pass_through
+from policies.scene.tasks.coding import estimates
 from policies.scene.tasks.denoising import precondition
 from policies.scene.train import train
 from policies.training import train as train_by_name
@@ -96,7 +96,8 @@ def test_the_codec_and_training_meet_the_same_channel() -> None:
     generator = torch.Generator().manual_seed(2)
     power = torch.rand(6, 8, 8, 8, generator=generator)
     noise = torch.randn(whole.shape, generator=generator)
-    made = pass_through(network, whole, power, snr, torch.full((6,), 2), noise)
+    sent = torch.full((6,), 2)
+    made = network.decode(*estimates(network, whole, power, snr, sent, noise), snr, sent)
     # The same with phases, which a receiver that knows them undoes.
     phase = torch.rand(6, count, generator=generator) * 6.0
     gain = power.flatten(1)[:, :count].sqrt()[..., None] * torch.stack([phase.cos(), phase.sin()], -1)
