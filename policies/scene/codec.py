@@ -41,6 +41,20 @@ def faded(symbols: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     return torch.stack([a * c - b * d, a * d + b * c], dim=2)
 
 
+def placed(
+    estimate: torch.Tensor, variance: torch.Tensor, planes: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The symbols that were sent, estimates [batch, n, 2] and variances [batch, n], in all ``planes`` (number, h, w).
+
+    Nothing is known of those that were not sent: estimate 0, variance 1.
+    """
+    batch, count = variance.shape
+    missing = math.prod(planes) - count
+    whole = torch.cat([estimate, estimate.new_zeros(batch, missing, 2)], dim=1)
+    left = torch.cat([variance, variance.new_ones(batch, missing)], dim=1)
+    return whole.unflatten(1, planes), left.unflatten(1, planes)
+
+
 class ImageCodec(ABC):
     """Encoder and decoder of images of one shape.
 
@@ -109,14 +123,8 @@ class JsccCodec(ImageCodec):
         return seen_planes(*self._placed(estimate, variance))
 
     def _placed(self, estimate: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Symbols and variances in all planes; of those that were not sent nothing is known."""
-        batch, count = variance.shape
         side = int(math.isqrt(self._plane))
-        missing = self._plane * self.network.planes - count
-        whole = torch.cat([estimate, estimate.new_zeros(batch, missing, 2)], dim=1)
-        left = torch.cat([variance, variance.new_ones(batch, missing)], dim=1)
-        planes = (self.network.planes, side, side)
-        return whole.unflatten(1, planes), left.unflatten(1, planes)
+        return placed(estimate, variance, (self.network.planes, side, side))
 
     def _sent(self, x: torch.Tensor, count: int) -> torch.Tensor:
         return torch.full((len(x),), count // self._plane, device=x.device)

@@ -19,7 +19,7 @@ from policies.diffusion.sampling import KeyedNoise
 from policies.models import device_of
 from policies.networks.map_jscc import MapJSCC
 from policies.scene.categorical import map_denoiser
-from policies.scene.codec import ImageCodec
+from policies.scene.codec import ImageCodec, placed
 from policies.scene.files import load
 from policies.scene.model import CodecModel, ImageModel
 from policies.scene.paint import PAINTER, PaintModel
@@ -53,15 +53,9 @@ class MapCodec(ImageCodec):
         return symbols.flatten(1, 3)[:, :count]
 
     def decode(self, estimate: torch.Tensor, variance: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
-        batch, count = variance.shape
         side = self.shape[-1] // 8
-        missing = self._phase * self.network.planes - count
-        whole = torch.cat([estimate, estimate.new_zeros(batch, missing, 2)], dim=1)
-        left = torch.cat([variance, variance.new_ones(batch, missing)], dim=1)
-        phases = (self.network.planes, side, side)
-        scores = self.network.decode(
-            whole.unflatten(1, phases), left.unflatten(1, phases), snr_db, self._sent(variance, count)
-        )
+        phases = placed(estimate, variance, (self.network.planes, side, side))
+        scores = self.network.decode(*phases, snr_db, self._sent(variance, variance.shape[1]))
         return 2.0 * torch.softmax(scores, dim=1) - 1.0
 
     def _sent(self, x: torch.Tensor, count: int) -> torch.Tensor:
