@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
+import torch
 from PIL import Image
 
 import agentsc
@@ -20,7 +21,9 @@ from agentsc.semantic.source import of_file, of_scenes
 from envs import camera, keyed
 from envs.errors import ConfigError
 from policies import rows
-from policies.scene.shipped import scene_core
+from policies.networks.conditional import reception
+from policies.scene.refine import RefineRequest
+from policies.scene.shipped import REFINER, scene_core
 from policies.scene.train import train
 
 METRICS = {
@@ -114,6 +117,25 @@ def test_drawing_around_a_refined_image_counts_its_calls_and_draws_each_start_an
         for more in ("", ",start=refined")
     ]
     assert (spread[1] > 10.0 * spread[0]).all()
+
+
+def test_the_shipped_refiner_uses_the_symbols_and_the_image() -> None:
+    receiver = Receiver(*scene_core(also=(REFINER,)))
+    x = 2.0 * of_scenes(20_000, 48, 32, "birds-eye").rgb - 1.0
+    symbols = receiver.encode(x, 10.0, 256)
+    arrival = arrival_of(SymbolChannel("awgn:snr_db=10", 1).send(symbols), 10.0)
+    known, left = receiver.estimates(arrival)
+    image, told = receiver.decode(arrival), reception(*(torch.full((48,), v) for v in (1 / 11, 1 / 12, 10.0))).numpy()
+
+    def error(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+        keys = keyed.hash_words(1, np.arange(48))
+        drawn = receiver.core.sample(RefineRequest(REFINER, keys, image, known, left, told, steps=1)).x
+        return np.square(drawn - x).mean(axis=(1, 2, 3))
+
+    with_both = error(image, known)
+    for other in (error(image, np.roll(known, 1, axis=0)), error(image, 0.0 * known)):
+        assert (with_both < other).mean() > 0.9, "scene by scene"
+    assert (with_both < error(np.zeros_like(image), known)).mean() > 0.9
 
 
 def test_the_same_command_gives_the_same_images(weights: dict[str, Path]) -> None:
