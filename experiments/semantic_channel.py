@@ -35,11 +35,13 @@ SHOWN = (0, 10)
 REFINED = "variance-aware:start=refined"
 NAMES = (*DECODERS, REFINED)
 """Decoders that are measured over every channel."""
-ONCE = ("sdedit", "conditional", "variance-aware", "moment", "daps")
+ONCE = ("sdedit", "conditional", "conditional-posterior", "variance-aware", "moment", "daps")
 SEVERAL = [*(f"{name}:samples=4" for name in ONCE), f"{REFINED},samples=4"]
 """Means of four draws."""
 SURE = (0, 10, 20)
 """SNRs at which they are taken."""
+SUREST = "conditional-posterior:samples=4"
+"""Of these, over fading and echoes as well."""
 FILES = "separation:source=webp"
 ROWS: list[dict[str, Any]] = [
     *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in SHOWN for name in NAMES),
@@ -49,6 +51,7 @@ ROWS: list[dict[str, Any]] = [
     *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in (5, 15, 20) for name in NAMES),
     *({"decoder": "jscc", "link": "awgn:snr_db=10", "cbr": f"{planes}/48"} for planes in (1, 2, 8)),
     *({"decoder": name, "link": f"awgn:snr_db={snr}"} for snr in SURE for name in SEVERAL),
+    *({"decoder": SUREST, "link": link} for link in ("awgn:snr_db=5", "awgn:snr_db=15", RAYLEIGH, ECHOES)),
     *({"decoder": FILES, "link": f"awgn:snr_db={snr}"} for snr in (0, 5, 10, 15, 20)),
 ]
 COLUMNS = {
@@ -134,7 +137,7 @@ def published() -> list[str]:
 def means() -> list[str]:
     """The lines of the table of means of four draws: against the codec's image, scene by scene."""
     lines = [
-        "| mean of four | SNR, dB | PSNR, dB | less that of `jscc` | spread/skill | calls |",
+        "| mean of four | link | PSNR, dB | less that of `jscc` | spread/skill | calls |",
         "|---|---|---|---|---|---|",
     ]
     for row in finished([row for row in ROWS if row["decoder"] in SEVERAL]):
@@ -147,7 +150,7 @@ def means() -> list[str]:
             cell(metrics["psnr_db"], 2), cell(mean(own - codec, ""), 2), cell(metrics["spread_skill"], 2),
             cell(metrics["network_calls"], 0),
         ]  # fmt: skip
-        lines.append(f"| `{row['decoder']}` | {row['link'].partition('=')[2]} | " + " | ".join(cells) + " |")
+        lines.append(f"| `{row['decoder']}` | `{row['link']}` | " + " | ".join(cells) + " |")
     return lines
 
 

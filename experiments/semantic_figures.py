@@ -54,6 +54,7 @@ CLIFF = {
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DRAWING = (
     "sdedit", "hifi-diffcom", "variance-aware", REFINED, "conditional", "conditional:steps=1", "conditional:steps=4",
+    "conditional-posterior",
 )  # fmt: skip
 POINTS = ("jscc", "separation")
 COLUMNS = ("figure", "decoder", "snr_db", "dial", "scenes", "metric", "mean", "low", "high")

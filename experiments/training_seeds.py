@@ -1,6 +1,6 @@
 """How much of the table of decoders is the luck of a training: its networks from three seeds.
 
-    python experiments/training_seeds.py --train 2    # makes the networks of a seed; about 150 CPU-minutes, resumes
+    python experiments/training_seeds.py --train 2    # makes the networks of a seed; about four CPU-hours, resumes
     python experiments/training_seeds.py              # missing rows of networks that are there, then the tables
 
 Seed 1 ships, and its rows are those of `semantic_channel.py`. The other seeds differ in the order of scenes, all noise
@@ -19,6 +19,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,32 @@ SCENES = 256
 MODELS = ("jscc", "ntc", "scene-prior", "conditional")
 """What is trained again, each after those that it learns from."""
 SEEDS = (1, 2, 3)
+FEW_STEPS, REFINED = ("jscc", "conditional"), ("jscc", "scene-prior", "conditional")
 DECODERS = {
-    "jscc": ("jscc",), "separation": ("ntc",), "conditional": ("jscc", "conditional"),
+    "jscc": ("jscc",), "separation": ("ntc",), "conditional": FEW_STEPS, "conditional-posterior": FEW_STEPS,
     **dict.fromkeys(
         ("sdedit", "variance-aware", "moment", "daps", "blind-diffcom", "hifi-diffcom", "diffcom"),
         ("jscc", "scene-prior"),
     ),
-    "variance-aware:start=refined": ("jscc", "scene-prior", "conditional"),
+    "variance-aware:start=refined": REFINED,
 }  # fmt: skip
 """Those whose networks are trained again, and which ones these are; a decoder waits until its own are there."""
+SEVERAL = {
+    "conditional:samples=4": FEW_STEPS, "conditional-posterior:samples=4": FEW_STEPS,
+    "variance-aware:start=refined,samples=4": REFINED,
+}  # fmt: skip
+"""Means of four draws, and theirs."""
 LINKS = (*(f"awgn:snr_db={snr}" for snr in (0, 5, 10, 15, 20)), "rayleigh:snr_db=10",
          "ofdm:snr_db=10,taps=8,decay=4,subcarriers=64")  # fmt: skip
 SHOWN = ("awgn:snr_db=0", "awgn:snr_db=10", "awgn:snr_db=20", "rayleigh:snr_db=10")
+SURE = SHOWN[:3]
+"""Links over which several draws are taken."""
+CELLS = {
+    **{(decoder, link): needs for link in LINKS for decoder, needs in DECODERS.items()},
+    **{(decoder, link): needs for link in SURE for decoder, needs in SEVERAL.items()},
+}
 METRICS = {"psnr_db": ("PSNR, dB", 2), "fd_task": ("FD-task", 2), "miou": ("mIoU", 3)}
+SPREAD = {"psnr_db": ("PSNR, dB", 2), "spread_skill": ("spread/skill", 2)}
 Results = dict[tuple[str, str], dict[str, Any]]
 """(decoder, link) → metrics."""
 
@@ -84,22 +98,21 @@ def compute(seed: int) -> None:
         shutil.copy(file.with_suffix(".md"), folder / f"{name}.md")
     found = results_of(seed)
     path = folder / "images.parquet"
-    for link in LINKS:
-        for decoder, needs in DECODERS.items():
-            if (decoder, link) in found or not set(needs) <= set(there):
-                continue
-            weights = {name: there[name] for name in needs}
-            result = agentsc.transmit(scene=0, images=SCENES, link=link, decoder=decoder, weights=weights)
-            frame = polars.DataFrame({"image": np.arange(SCENES), **result.rows}).with_columns(
-                decoder=polars.lit(decoder), link=polars.lit(link)
-            )
-            if path.is_file():
-                frame = polars.concat([polars.read_parquet(path), frame], how="diagonal_relaxed")
-            frame.write_parquet(path, compression="zstd")
-            found[decoder, link] = result.metrics
-            kept = [{"decoder": d, "link": a, "metrics": metrics} for (d, a), metrics in found.items()]
-            (folder / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-            print(f"seed {seed}: {decoder} over {link}: {result.metrics['psnr_db']['mean']:.2f} dB", flush=True)
+    for (decoder, link), needs in CELLS.items():
+        if (decoder, link) in found or not set(needs) <= set(there):
+            continue
+        weights = {name: there[name] for name in needs}
+        result = agentsc.transmit(scene=0, images=SCENES, link=link, decoder=decoder, weights=weights)
+        frame = polars.DataFrame({"image": np.arange(SCENES), **result.rows}).with_columns(
+            decoder=polars.lit(decoder), link=polars.lit(link)
+        )
+        if path.is_file():
+            frame = polars.concat([polars.read_parquet(path), frame], how="diagonal_relaxed")
+        frame.write_parquet(path, compression="zstd")
+        found[decoder, link] = result.metrics
+        kept = [{"decoder": d, "link": a, "metrics": metrics} for (d, a), metrics in found.items()]
+        (folder / "results.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(f"seed {seed}: {decoder} over {link}: {result.metrics['psnr_db']['mean']:.2f} dB", flush=True)
 
 
 def results_of(seed: int) -> Results:
@@ -122,19 +135,23 @@ def over_trainings(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * error
 
 
-def table(links: tuple[str, ...]) -> list[str]:
-    """Lines: decoders that have all trainings over some links, mean over trainings and the trainings themselves."""
+def table(links: Iterable[str], decoders: Iterable[str], metrics: dict[str, tuple[str, int]]) -> list[str]:
+    """Lines: decoders that have all trainings over some links, mean over trainings and the trainings themselves.
+
+    Args:
+        metrics: name → title and digits.
+    """
     every = [results_of(seed) for seed in SEEDS]
     lines = [
-        "| decoder | link | " + " | ".join(f"{title} | each" for title, _ in METRICS.values()) + " |",
-        "|---|---|" + "---|---|" * len(METRICS),
+        "| decoder | link | " + " | ".join(f"{title} | each" for title, _ in metrics.values()) + " |",
+        "|---|---|" + "---|---|" * len(metrics),
     ]
     for link in links:
-        for decoder in DECODERS:
+        for decoder in decoders:
             if any((decoder, link) not in found for found in every):
                 continue
             cells = []
-            for metric, (_, digits) in METRICS.items():
+            for metric, (_, digits) in metrics.items():
                 values = [found[decoder, link][metric]["mean"] for found in every]
                 middle, half = over_trainings(values)
                 each = ", ".join(f"{value:.{digits}f}" for value in values)
@@ -154,7 +171,11 @@ def summary() -> str:
             " mean energy 1 per image, N0 = 10^(−SNR/10). Mean over trainings ± half its 95 % interval (Student's t,"
             " two degrees of freedom), and every training.",
             "",
-            *table(LINKS),
+            *table(LINKS, DECODERS, METRICS),
+            "",
+            "Means of four draws:",
+            "",
+            *table(SURE, SEVERAL, SPREAD),
             "",
         ]
     )
@@ -171,7 +192,8 @@ def main() -> None:
     for number in SEEDS[1:]:
         compute(number)
     (OUT / "summary.md").write_text(summary(), encoding="utf-8")
-    pages.fill(PAGE, {"training-seeds": table(SHOWN)})
+    several = table(SURE, SEVERAL, SPREAD)
+    pages.fill(PAGE, {"training-seeds": table(SHOWN, DECODERS, METRICS), "training-seeds means": several})
 
 
 if __name__ == "__main__":

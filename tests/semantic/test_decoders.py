@@ -123,6 +123,7 @@ EXACT = [
     "blind-diffcom:start=noise,steps=40,iterations=8,last_ratio=0.01",  # for a gain that is known
     "conditional:steps=40,strength=3,last_ratio=0.01,stochastic=false",
     "conditional:steps=200,strength=3,last_ratio=0.01",
+    "conditional-posterior:steps=8",
 ]
 ANALOG = [name for name in DECODERS if DECODERS.create(name).analog]
 
@@ -167,7 +168,7 @@ def test_the_mean_of_samples_tends_to_the_posterior_mean(gaussian: Posed) -> Non
     assert 0.5 / 16 < share < 2.0 / 16
 
 
-@pytest.mark.parametrize("decoder", [EXACT[0], EXACT[1], EXACT[3]])
+@pytest.mark.parametrize("decoder", [EXACT[0], EXACT[1], EXACT[3], EXACT[5]])
 def test_draws_spread_as_far_as_the_truth_is_from_their_mean(gaussian: Posed, decoder: str) -> None:
     count = 400
     arrival = rows.take(gaussian.one, np.zeros(count, np.intp))

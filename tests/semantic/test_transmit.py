@@ -138,6 +138,14 @@ def test_the_shipped_refiner_uses_the_symbols_and_the_image() -> None:
     assert (with_both < error(np.zeros_like(image), known)).mean() > 0.9
 
 
+def test_shipped_draws_of_the_posterior_spread_as_far_as_they_err() -> None:
+    options: dict = {"scene": 20_000, "images": 48, "link": "awgn:snr_db=10"}
+    even = agentsc.transmit(decoder="conditional-posterior:samples=4", **options).metrics
+    assert 0.9 < even["spread_skill"]["mean"] < 1.1
+    few = agentsc.transmit(decoder="conditional:samples=4", **options).metrics
+    assert few["spread_skill"]["mean"] < 0.6 and few["psnr_db"]["mean"] > even["psnr_db"]["mean"] + 0.5
+
+
 def test_the_same_command_gives_the_same_images(weights: dict[str, Path]) -> None:
     options: dict = {"scene": 5, "images": 2, "decoder": "sdedit", "weights": weights, "link": "ofdm:snr_db=5"}
     first, second = agentsc.transmit(**options), agentsc.transmit(**options)
