@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
 
 from agentsc.experiment.metrics import Metric, ratio
@@ -67,8 +66,9 @@ def frechet(first: Floats, second: Floats) -> float:
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     gap = a.mean(axis=0) - b.mean(axis=0)
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # tr (Σ₁ Σ₂)^½ through a symmetric matrix of the same eigenvalues.
-    root = np.real(sqrtm(cov_a))
+    # tr (Σ₁ Σ₂)^½ through a symmetric matrix of the same eigenvalues; features that are 0 throughout make Σ₁ singular.
+    values, axes = np.linalg.eigh(cov_a)
+    root = (axes * np.sqrt(np.maximum(values, 0.0))) @ axes.T
     shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0.0)).sum()
     return float(gap @ gap + np.trace(cov_a) + np.trace(cov_b) - 2.0 * shared)
 

@@ -293,6 +293,8 @@ def test_quality_has_its_closed_forms() -> None:
     draws = keyed.normal(keyed.hash_words(1, np.arange(20_000)), (3,)).astype(np.float64)
     assert quality.frechet(draws, draws) == pytest.approx(0.0, abs=1e-9)
     assert quality.frechet(2.0 * draws + 1.0, draws) == pytest.approx(3.0 + 3.0, rel=0.03), "Σ (μ² + (σ − 1)²)"
+    dead = draws * np.array([1.0, 1.0, 0.0])
+    assert quality.frechet(dead, draws) == pytest.approx(1.0, rel=0.05), "a feature that is 0 throughout"
 
 
 def test_the_command_prints_one_object_and_tells_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
