@@ -43,6 +43,14 @@ def received_alone(source: Source, made: NDArray[np.float32], path: Path) -> Non
     Image.fromarray(_sheet(made, source.grid)).save(path)
 
 
+def heat(values: NDArray[np.floating], top: float) -> NDArray[np.float32]:
+    """Values [B, H, W] as colours from black over red to yellow at ``top`` and beyond, float32 [B, 3, H, W]."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["inferno"](np.clip(values / top, 0.0, 1.0))[..., :3]
+    return np.ascontiguousarray(np.moveaxis(colours, -1, 1), np.float32)
+
+
 def _sheet(images: NDArray[np.float32], grid: tuple[int, int] | None) -> NDArray[np.uint8]:
     """Tiles as one picture, or the first of separate images on a square, uint8 [height, width, 3]."""
     if grid is None:

@@ -37,12 +37,14 @@ class Decoded(NamedTuple):
         x: float32 [B, *shape] in [−1, 1]. calls: int64 [B], denoiser evaluations that each image took.
         gain: complex128 [B, n], for decoders that estimate gains themselves.
         facts: metric → [B], what else there is to tell.
+        expected: float32 [B, H, W], the squared error to be expected of every pixel, see `expected_error`.
     """
 
     x: Floats
     calls: NDArray[np.int64]
     gain: NDArray[np.complex128] | None = None
     facts: Mapping[str, NDArray] = NO_FACTS
+    expected: Floats | None = None
 
 
 class Receiver:
@@ -168,15 +170,15 @@ def code_facts(share: NDArray[np.float64], lost: NDArray[np.bool_]) -> dict[str,
     return {"code_kept": whole, "code_same": np.where(lost, np.nan, whole == 1.0)}
 
 
-def expected_mse(drawn: Floats) -> NDArray[np.float64]:
-    """Squared error [B] of the mean of K draws [K, B, *shape] in [−1, 1] if the truth is one more draw; of peak 1.
+def expected_error(drawn: Floats) -> Floats:
+    """Squared error [B, H, W] of the mean of K draws [K, B, C, H, W] in [−1, 1] if the truth is one more; of peak 1.
 
-    (1 + 1/K) times their variance; over the real error it is the square of spread over skill, 1 for draws that differ
-    as much as the truth does (Fortin et al., "Why should ensemble spread match the RMSE of the ensemble mean?", 2014).
+    (1 + 1/K) times their variance, mean over colours; over the real error it is the square of spread over skill, 1 for
+    draws that differ as much as the truth does (Fortin et al., "Why should ensemble spread match the RMSE of the
+    ensemble mean?", 2014).
     """
-    count = len(drawn)
     variance = drawn.astype(np.float64).var(axis=0, ddof=1)
-    return np.asarray(0.25 * (1.0 + 1.0 / count) * variance.reshape(drawn.shape[1], -1).mean(axis=1))
+    return np.asarray(0.25 * (1.0 + 1.0 / len(drawn)) * variance.mean(axis=1), np.float32)
 
 
 class DrawingDecoder(Decoder):
@@ -205,8 +207,8 @@ class DrawingDecoder(Decoder):
             x = best + self.dial * (drawn[0] - best)
         gains = [reply.gain for reply in replies if reply.gain is not None]
         gain = np.mean([each[..., 0] + 1j * each[..., 1] for each in gains], axis=0) if gains else None
-        facts = {"expected_mse": expected_mse(np.stack(drawn))} if self.samples > 1 and self.dial is None else NO_FACTS
-        return Decoded(np.asarray(x, np.float32), replies[0].calls * self.samples, gain, facts)
+        expected = expected_error(np.stack(drawn)) if self.samples > 1 and self.dial is None else None
+        return Decoded(np.asarray(x, np.float32), replies[0].calls * self.samples, gain, expected=expected)
 
     def least_error(self, receiver: Receiver, arrival: Arrival, reply: ImageReply) -> Floats:
         """The image that ``dial`` 0 shows where there is a single draw."""

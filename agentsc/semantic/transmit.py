@@ -18,7 +18,7 @@ from agentsc.experiment.store import claim, dumps, write_frame
 from agentsc.experiment.versions import versions
 from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
-from agentsc.semantic.picture import received_alone, side_by_side
+from agentsc.semantic.picture import heat, received_alone, side_by_side
 from agentsc.semantic.receiver import Decoder, Receiver
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
 from envs import camera, keyed
@@ -42,13 +42,15 @@ class Transmission:
 
     Attributes:
         data: the object that ``--json`` prints. rows: metrics per image. sent, received: float32 [B, 3, size, size] in
-            [0, 1]. folder: where files are, if asked for.
+            [0, 1]. expected_error: float32 [B, size, size], root mean squared error that draws make one expect of every
+            pixel of their mean, of peak 1; only of means of several draws. folder: where files are, if asked for.
     """
 
     data: dict[str, Any]
     rows: dict[str, NDArray]
     sent: NDArray[np.float32]
     received: NDArray[np.float32]
+    expected_error: NDArray[np.float32] | None
     folder: Path | None
 
     @property
@@ -92,7 +94,7 @@ def transmit(
         design_snr_db: what the sender expects, and codes for; the link's if left out.
         seed: of the channel's and the decoder's draws. device: where networks run.
         out: folder, new or empty, for ``result.json``, ``images.parquet``, ``received.png`` and
-            ``side-by-side.png``.
+            ``side-by-side.png``; of means of several draws ``expected-error.png``, too.
         weights: name of a model → its file, in place of the shipped ones; the result has their fingerprints.
         progress: called with (stage, done, total, facts).
 
@@ -121,7 +123,7 @@ def transmit(
     report = progress or (lambda *_: None)
     receiver = Receiver(core, codec)
 
-    made, rows = _send(receiver, channel, chosen, source, count, expected, seed, report)
+    made, expected_error, rows = _send(receiver, channel, chosen, source, count, expected, seed, report)
     rows |= {"psnr_db": quality.psnr_db(made, source.rgb), "ssim": quality.ssim(made, source.rgb)}
     metrics = {name: mean(rows[name], "no images") for name in ("psnr_db", "ssim")}
     metrics |= _understood(core, source, made, rows)
@@ -142,8 +144,8 @@ def transmit(
     }  # fmt: skip
     data = {"schema": SCHEMA, "config": config, "metrics": metrics}
     if folder is not None:
-        _write(folder, data, rows, source, made, f"{chosen_name(decoder)}, {link}")
-    return Transmission(data, rows, source.rgb, made, folder)
+        _write(folder, data, rows, source, made, expected_error, f"{chosen_name(decoder)}, {link}")
+    return Transmission(data, rows, source.rgb, made, expected_error, folder)
 
 
 def chosen_name(decoder: str) -> str:
@@ -176,10 +178,11 @@ def _send(
     expected: float,
     seed: int,
     report: Callable[[str, int, int, dict[str, float]], None],
-) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
-    """Received images in [0, 1], and what each took."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, dict[str, NDArray]]:
+    """Received images in [0, 1], the errors to be expected of their pixels, and what each image took."""
     total = len(source.rgb)
     parts: list[NDArray[np.float32]] = []
+    errors: list[NDArray[np.float32]] = []
     rows: dict[str, list[NDArray]] = {}
     for first in range(0, total, CHUNK):
         x = 2.0 * source.rgb[first : first + CHUNK] - 1.0
@@ -205,13 +208,17 @@ def _send(
             found["code_moved"] = np.mean(np.abs(again - said) ** 2, axis=1)
         if channel.csi != "known" and channel.link.fades:
             found["gain_nmse"] = np.mean(np.abs(gain - heard.true_gain) ** 2, axis=1)
+        if decoded.expected is not None:
+            found["expected_mse"] = decoded.expected.mean(axis=(1, 2), dtype=np.float64)
+            errors.append(np.sqrt(decoded.expected))
         found.update(decoded.facts)
         found.update(decoder.kept(receiver, arrival, decoded))
         for name, values in found.items():
             rows.setdefault(name, []).append(np.asarray(values))
         parts.append(0.5 * (got + 1.0))
         report("images", min(first + CHUNK, total), total, {})
-    return np.concatenate(parts), {name: np.concatenate(values) for name, values in rows.items()}
+    expected_error = np.concatenate(errors) if errors else None
+    return np.concatenate(parts), expected_error, {name: np.concatenate(values) for name, values in rows.items()}
 
 
 def _understood(
@@ -249,13 +256,25 @@ def _look(core: DiffusionCore, rgb: NDArray[np.float32]) -> SceneReply:
 
 
 def _write(
-    folder: Path, data: dict[str, Any], rows: dict[str, NDArray], source: Source, made: NDArray[np.float32], title: str
+    folder: Path,
+    data: dict[str, Any],
+    rows: dict[str, NDArray],
+    source: Source,
+    made: NDArray[np.float32],
+    expected_error: NDArray[np.float32] | None,
+    title: str,
 ) -> None:
     import polars
 
     write_frame(polars.DataFrame({"image": np.arange(len(made)), **rows}), folder / "images.parquet")
     received_alone(source, made, folder / "received.png")
-    side_by_side(source, {title: made}, folder / "side-by-side.png")
+    columns = {title: made}
+    if expected_error is not None:
+        error = np.sqrt(np.square(made - source.rgb).mean(axis=1))
+        top = float(max(np.quantile(error, 0.99), 1e-3))
+        columns |= {f"expected error, 0 to {top:.2f}": heat(expected_error, top), "error": heat(error, top)}
+        received_alone(source, heat(expected_error, top), folder / "expected-error.png")
+    side_by_side(source, columns, folder / "side-by-side.png")
     (folder / "result.json").write_text(dumps(data) + "\n", encoding="utf-8")
 
 

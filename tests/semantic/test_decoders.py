@@ -176,12 +176,26 @@ def test_draws_spread_as_far_as_the_truth_is_from_their_mean(gaussian: Posed, de
     made = DECODERS.parse(decoder + ",samples=4").decode(gaussian.receiver, arrival, keys)
     truth = gaussian.exact.sample(keyed.hash_words(8, np.arange(count))).reshape(made.x.shape).numpy()
     assert np.abs(truth).max() < 1.0, "nothing is clipped"
-    found = quality.spread_skill(made.facts["expected_mse"], quality.psnr_db(0.5 * made.x, 0.5 * truth))
+    assert made.expected is not None
+    expected = made.expected.mean(axis=(1, 2))
+    found = quality.spread_skill(expected, quality.psnr_db(0.5 * made.x, 0.5 * truth))
     assert 0.9 < found["mean"] < 1.1 and found["ci95"][0] < found["mean"] < found["ci95"][1]
-    narrow = quality.spread_skill(0.25 * made.facts["expected_mse"], quality.psnr_db(0.5 * made.x, 0.5 * truth))
+    narrow = quality.spread_skill(0.25 * expected, quality.psnr_db(0.5 * made.x, 0.5 * truth))
     assert narrow["mean"] == pytest.approx(0.5 * found["mean"])
     alone = DECODERS.parse(decoder).decode(gaussian.receiver, arrival, keys)
-    assert "expected_mse" not in alone.facts, "a single draw has no spread"
+    assert alone.expected is None, "a single draw has no spread"
+
+
+def test_pixels_are_expected_to_err_as_far_as_they_do(gaussian: Posed) -> None:
+    """Pixel by pixel, against the posterior's own variances: K draws' mean errs by (1 + 1/K) of them."""
+    count, draws = 50, 16
+    arrival = rows.take(gaussian.one, np.zeros(count, np.intp))
+    decoder = DECODERS.parse(f"{EXACT[3]},samples={draws}")
+    made = decoder.decode(gaussian.receiver, arrival, keyed.hash_words(1, np.arange(count)))
+    assert made.expected is not None and made.expected.shape == (count, *SHAPE[1:])
+    exact = gaussian.exact.covariance().diagonal().reshape(SHAPE).mean(0).numpy()
+    assert exact.max() > 1.1 * exact.min(), "pixels differ"
+    assert made.expected.mean(axis=0) == pytest.approx(0.25 * (1.0 + 1.0 / draws) * exact, rel=0.1)
 
 
 @pytest.mark.parametrize("decoder", ["diffcom:zeta=0.01", "hifi-diffcom:zeta=0.003,gamma=0.003,steps=40"])

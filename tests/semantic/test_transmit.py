@@ -75,15 +75,23 @@ def test_enough_images_have_a_frechet_distance_and_its_floor(weights: dict[str, 
         assert figure["n"] == 64 and 0.0 <= figure["ci95"][0] <= figure["mean"] <= figure["ci95"][1]
 
 
-def test_several_draws_say_how_sure_they_are(weights: dict[str, Path]) -> None:
-    result = agentsc.transmit(scene=3, images=6, decoder="sdedit:samples=3,steps=4", weights=weights)
+def test_several_draws_say_how_sure_they_are(weights: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "several"
+    result = agentsc.transmit(scene=3, images=6, decoder="sdedit:samples=3,steps=4", weights=weights, out=out)
     found, rows = result.metrics["spread_skill"], result.rows
     error = np.mean((result.received - result.sent) ** 2, axis=(1, 2, 3))
     assert found["mean"] == pytest.approx(np.sqrt(rows["expected_mse"].sum() / error.sum()), rel=1e-4)
     assert found["n"] == 6 and result.metrics["network_calls"]["mean"] == 12
-    for alone in ("sdedit:steps=4", "sdedit:steps=4,samples=2,dial=0.5"):
-        made = agentsc.transmit(scene=3, images=1, decoder=alone, weights=weights)
+    pixels = result.expected_error
+    assert pixels is not None and pixels.shape == (6, 32, 32) and pixels.std() > 0.0
+    assert np.square(pixels).mean(axis=(1, 2)) == pytest.approx(rows["expected_mse"], rel=1e-4)
+    with Image.open(out / "expected-error.png") as shown, Image.open(out / "side-by-side.png") as beside:
+        assert shown.size == (96, 64) and beside.size[0] > 3 * beside.size[1], "sent, received, expected, error"
+    for number, alone in enumerate(("sdedit:steps=4", "sdedit:steps=4,samples=2,dial=0.5")):
+        folder = tmp_path / str(number)
+        made = agentsc.transmit(scene=3, images=1, decoder=alone, weights=weights, out=folder)
         assert "spread_skill" not in made.metrics, "not of what is no mean of draws"
+        assert made.expected_error is None and not (folder / "expected-error.png").exists()
 
 
 @pytest.mark.parametrize(
