@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,23 @@ from policies.scene.shipped import scene_core
 
 
 def shared_core(
-    setup: Setup, device: str = "cpu", weights: Mapping[str, Path | str] | None = None, **options: Any
+    setup: Setup,
+    device: str = "cpu",
+    weights: Mapping[str, Path | str] | None = None,
+    also: Sequence[str] = (),
+    **options: Any,
 ) -> DiffusionCore:
     """A core that has the trajectory prior of a run, and the codec, prior and segmenter of pictures.
 
     Args:
-        setup: of the run. weights: name of a scene model → its file. options: as for `agentsc.actors.fleet.make_core`.
+        setup: of the run. weights: name of a scene model → its file. also: further scene models, such as a decoder's
+            `models`. options: as for `agentsc.actors.fleet.make_core`.
 
     Raises:
         ConfigError: weights that are missing or unfit, or no such device.
     """
     planner = make_core(setup, None, device, **options)
-    pictures, _ = scene_core(weights, device)
+    pictures, _ = scene_core(weights, device, also=also)
     return DiffusionCore({**planner.models, **pictures.models})
 
 
