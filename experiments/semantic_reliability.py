@@ -5,7 +5,8 @@
 256 bird's-eye scenes of 32 × 32 pixels that nothing was trained or tuned on, CBR 1/12, AWGN at 0 and 10 dB, means of
 eight draws. A pixel's expected squared error is (1 + 1/8) times the variance of its draws (mean over colours). All
 pixels are put into ten bins by it; drawn are root mean squares of every bin, intervals are 95 %, bootstrapped over
-images. Of draws of the posterior both are the same in every bin.
+images. Of many draws of the posterior both are the same in every bin; with eight the variance is itself uncertain, so
+that bins of little expected error err more, and those of much err less, even then.
 
 Writes experiments/results/semantic-reliability/: bins.parquet (sums of every image and bin), reliability.png and
 summary.md, and the table in docs/semantic.md.
