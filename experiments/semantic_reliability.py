@@ -112,6 +112,22 @@ def draw(frame: polars.DataFrame) -> None:
     plt.close(figure)
 
 
+def summary(frame: polars.DataFrame) -> str:
+    """The table of all bins."""
+    return "\n".join(
+        [
+            "# Errors that draws make one expect",
+            "",
+            f"Made by `python experiments/semantic_reliability.py`: {SCENES} scenes, 32 × 32 pixels, CBR 1/12, AWGN,"
+            f" means of {DRAWS} draws. Pixels in ten bins by their expected error: expected / true root mean squared"
+            " error, peak 1. [95 % intervals] over images.",
+            "",
+            *table(frame, tuple(range(BINS))),
+            "",
+        ]
+    )
+
+
 def main() -> None:
     """Compute what is missing, then draw."""
     OUT.mkdir(parents=True, exist_ok=True)
@@ -125,17 +141,7 @@ def main() -> None:
             print(f"{decoder} at {snr_db} dB", flush=True)
     frame = polars.concat(parts)
     draw(frame)
-    lines = [
-        "# Errors that draws make one expect",
-        "",
-        f"Made by `python experiments/semantic_reliability.py`: {SCENES} scenes, 32 × 32 pixels, CBR 1/12, AWGN, means"
-        f" of {DRAWS} draws. Pixels in ten bins by their expected error: expected / true root mean squared error, peak"
-        " 1. [95 % intervals] over images.",
-        "",
-        *table(frame, tuple(range(BINS))),
-        "",
-    ]
-    (OUT / "summary.md").write_text("\n".join(lines), encoding="utf-8")
+    (OUT / "summary.md").write_text(summary(frame), encoding="utf-8")
     pages.fill(PAGE, {"semantic-reliability": table(frame, SHOWN)})
 
 

@@ -10,6 +10,7 @@ import polars
 import pytest
 import semantic_channel
 import semantic_figures
+import semantic_reliability
 import shared_seed
 import training_seeds
 
@@ -65,6 +66,22 @@ def test_the_figures_have_all_their_rows_and_the_summary_says_what_they_say() ->
         assert (semantic_figures.OUT / name).stat().st_size > 10_000
 
 
+def test_the_bins_of_pixels_are_whole_and_the_summary_says_what_they_say() -> None:
+    own = semantic_reliability
+    frame = polars.read_parquet(own.OUT / "bins.parquet")
+    assert len(frame) == len(own.DECODERS) * len(own.SNRS_DB) * own.SCENES * own.BINS
+    pixels = frame.group_by("decoder", "snr_db", "image").agg(polars.col("pixels").sum())["pixels"]
+    assert (pixels == 32 * 32).all()
+    assert (own.OUT / "summary.md").read_text() == own.summary(frame), "python experiments/semantic_reliability.py"
+    page = (ROOT / "docs" / "semantic.md").read_text()
+    assert all(line in page for line in own.table(frame, own.SHOWN)), "python experiments/semantic_reliability.py"
+    # Where draws were taken of both, they spread alike whether they are four or eight.
+    rows = own.bins(frame, "conditional-posterior", 10)
+    four = semantic_channel.folder_of({"decoder": semantic_channel.SUREST, "link": "awgn:snr_db=10"})
+    each = json.loads((four / "result.json").read_text())
+    assert rows[-1]["ratio"] == pytest.approx(each["metrics"]["spread_skill"]["mean"], abs=0.03)
+
+
 def test_the_table_of_blind_gains_is_that_of_its_rows() -> None:
     page = (ROOT / "docs" / "semantic.md").read_text()
     assert all(line in page for line in blind_gains.published()), "python experiments/blind_gains.py"
@@ -79,8 +96,8 @@ def test_the_table_of_trainings_is_that_of_their_rows() -> None:
     page = (ROOT / "docs" / "semantic.md").read_text()
     said = (training_seeds.OUT / "summary.md").read_text()
     assert said == training_seeds.summary(), "python experiments/training_seeds.py"
-    shown = training_seeds.table(training_seeds.SHOWN)
-    assert all(line in page for line in shown), "python experiments/training_seeds.py"
+    for lines in training_seeds.published().values():
+        assert all(line in page for line in lines), "python experiments/training_seeds.py"
     assert training_seeds.over_trainings([1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.302653 / 3.0**0.5))
     for seed in training_seeds.SEEDS[1:]:
         frame = polars.read_parquet(training_seeds.OUT / str(seed) / "images.parquet")
