@@ -51,7 +51,7 @@ def spread_skill(expected: Floats, psnr: Floats) -> Metric:
     """Error that the spread of draws makes one expect over the error that their mean has, root mean squares of images.
 
     Args:
-        expected: squared errors [B], see `receiver.expected_error`. psnr: of the means of the draws [B], in dB.
+        expected: squared errors [B], see `receiver.expected_squared_error`. psnr: of the means of the draws [B], in dB.
     """
     found = ratio(expected, 10.0 ** (-0.1 * np.asarray(psnr)), "no images")
     return {**found, "mean": float(np.sqrt(found["mean"])), "ci95": np.sqrt(found["ci95"]).tolist()}

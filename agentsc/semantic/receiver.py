@@ -37,7 +37,7 @@ class Decoded(NamedTuple):
         x: float32 [B, *shape] in [−1, 1]. calls: int64 [B], denoiser evaluations that each image took.
         gain: complex128 [B, n], for decoders that estimate gains themselves.
         facts: metric → [B], what else there is to tell.
-        expected: float32 [B, H, W], the squared error to be expected of every pixel, see `expected_error`.
+        expected: float32 [B, H, W], the squared error to be expected of every pixel, see `expected_squared_error`.
     """
 
     x: Floats
@@ -170,7 +170,7 @@ def code_facts(share: NDArray[np.float64], lost: NDArray[np.bool_]) -> dict[str,
     return {"code_kept": whole, "code_same": np.where(lost, np.nan, whole == 1.0)}
 
 
-def expected_error(drawn: Floats) -> Floats:
+def expected_squared_error(drawn: Floats) -> Floats:
     """Squared error [B, H, W] of the mean of K draws [K, B, C, H, W] in [−1, 1] if the truth is one more; of peak 1.
 
     (1 + 1/K) times their variance, mean over colours; over the real error it is the square of spread over skill, 1 for
@@ -207,7 +207,7 @@ class DrawingDecoder(Decoder):
             x = best + self.dial * (drawn[0] - best)
         gains = [reply.gain for reply in replies if reply.gain is not None]
         gain = np.mean([each[..., 0] + 1j * each[..., 1] for each in gains], axis=0) if gains else None
-        expected = expected_error(np.stack(drawn)) if self.samples > 1 and self.dial is None else None
+        expected = expected_squared_error(np.stack(drawn)) if self.samples > 1 and self.dial is None else None
         return Decoded(np.asarray(x, np.float32), replies[0].calls * self.samples, gain, expected=expected)
 
     def least_error(self, receiver: Receiver, arrival: Arrival, reply: ImageReply) -> Floats:
