@@ -10,9 +10,12 @@ import polars
 import pytest
 import semantic_channel
 import semantic_figures
+import semantic_many
 import semantic_reliability
 import shared_seed
 import training_seeds
+
+from agentsc.semantic import quality
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,6 +83,26 @@ def test_the_bins_of_pixels_are_whole_and_the_summary_says_what_they_say() -> No
     four = semantic_channel.folder_of({"decoder": semantic_channel.SUREST, "link": "awgn:snr_db=10"})
     each = json.loads((four / "result.json").read_text())
     assert rows[-1]["ratio"] == pytest.approx(each["metrics"]["spread_skill"]["mean"], abs=0.03)
+
+
+def test_distances_of_many_scenes_are_those_of_their_features() -> None:
+    own = semantic_many
+    frame, rows = polars.read_parquet(own.OUT / "features.parquet"), polars.read_csv(own.OUT / "rows.csv")
+    assert len(rows) == (1 + len(own.DECODERS) * len(own.SNRS_DB)) * len(own.COUNTS)
+    others = own.of(frame, own.OTHERS, 0)
+    for row in rows.iter_rows(named=True):
+        features = own.of(frame, row["decoder"], row["snr_db"])
+        assert len(features) == len(others) == max(own.COUNTS)
+        count = row["scenes"]
+        assert quality.frechet(features[:count], others[:count]) == pytest.approx(row["fd_task"], abs=2e-5)
+    assert (own.OUT / "summary.md").read_text() == own.summary(rows), "python experiments/semantic_many.py"
+    page = (ROOT / "docs" / "semantic.md").read_text()
+    assert all(line in page for line in own.table(rows)), "python experiments/semantic_many.py"
+    # The first 256 scenes, received with the same noise, have the figures of the table of decoders.
+    of_256 = rows.filter(decoder="jscc", snr_db=10, scenes=256)["fd_task"].item()
+    folder = semantic_channel.folder_of({"decoder": "jscc", "link": "awgn:snr_db=10"})
+    found = json.loads((folder / "result.json").read_text())["metrics"]["fd_task"]["mean"]
+    assert of_256 == pytest.approx(found, abs=1e-3)
 
 
 def test_the_table_of_blind_gains_is_that_of_its_rows() -> None:
