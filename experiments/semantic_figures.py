@@ -34,10 +34,10 @@ from agentsc.experiment.metrics import mean
 from agentsc.experiment.progress import Display
 from agentsc.experiment.statistics import paired_difference
 from agentsc.semantic import quality
+from agentsc.semantic.receiver import segmented
 from agentsc.semantic.source import REFERENCE_SEED
 from envs import camera
-from policies.scene.model import SceneRequest
-from policies.scene.shipped import SEGMENTER, scene_core
+from policies.scene.shipped import scene_core
 
 OUT = Path(__file__).parent / "results" / "semantic-figures"
 PAGE = Path(__file__).parents[1] / "docs" / "semantic.md"
@@ -90,8 +90,7 @@ class Judge:
         }
 
     def _features(self, rgb: np.ndarray) -> np.ndarray:
-        x = (2.0 * rgb - 1.0).astype(np.float32)
-        found: np.ndarray = self._core.sample(SceneRequest(SEGMENTER, np.arange(len(x), dtype=np.uint64), x)).features
+        found: np.ndarray = segmented(self._core, 2.0 * rgb - 1.0).features
         return found
 
 

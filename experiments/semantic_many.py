@@ -22,11 +22,11 @@ import polars
 
 import agentsc
 from agentsc.semantic import quality
+from agentsc.semantic.receiver import segmented
 from agentsc.semantic.source import REFERENCE_SEED, of_scenes
 from envs import camera
 from policies.core import DiffusionCore
-from policies.scene.model import SceneRequest
-from policies.scene.shipped import SEGMENTER, scene_core
+from policies.scene.shipped import scene_core
 
 OUT = Path(__file__).parent / "results" / "semantic-many"
 PAGE = Path(__file__).parents[1] / "docs" / "semantic.md"
@@ -37,16 +37,10 @@ SENT, OTHERS = "sent", "others"
 """Sets of scenes that no channel has been between: the same, and those that all are compared with."""
 
 
-def seen(core: DiffusionCore, rgb: np.ndarray) -> np.ndarray:
-    """Features of images in [0, 1]: [B, d]."""
-    x = (2.0 * rgb - 1.0).astype(np.float32)
-    found: np.ndarray = core.sample(SceneRequest(SEGMENTER, np.arange(len(x), dtype=np.uint64), x)).features
-    return found
-
-
-def framed(features: np.ndarray, decoder: str, snr_db: int) -> polars.DataFrame:
-    """Features as rows."""
-    return polars.DataFrame({"image": np.arange(len(features)), "features": features.astype(np.float32)}).with_columns(
+def framed(core: DiffusionCore, rgb: np.ndarray, decoder: str, snr_db: int) -> polars.DataFrame:
+    """Features of images in [0, 1] as rows."""
+    features = segmented(core, 2.0 * rgb - 1.0).features.astype(np.float32)
+    return polars.DataFrame({"image": np.arange(len(rgb)), "features": features}).with_columns(
         decoder=polars.lit(decoder), snr_db=polars.lit(snr_db)
     )
 
@@ -106,12 +100,12 @@ def main() -> None:
         frame = polars.read_parquet(path)
     else:
         sent, others = of_scenes(0, most, codec.shape[-1], "birds-eye").rgb, camera.bank(REFERENCE_SEED, most).rgb
-        frame = polars.concat([framed(seen(core, sent), SENT, 0), framed(seen(core, others), OTHERS, 0)])
+        frame = polars.concat([framed(core, sent, SENT, 0), framed(core, others, OTHERS, 0)])
     done = set(frame.select("decoder", "snr_db").unique().iter_rows())
     for snr_db, decoder in product(SNRS_DB, DECODERS):
         if (decoder, snr_db) not in done:
             result = agentsc.transmit(scene=0, images=most, link=f"awgn:snr_db={snr_db}", decoder=decoder)
-            frame = polars.concat([frame, framed(seen(core, result.received), decoder, snr_db)])
+            frame = polars.concat([frame, framed(core, result.received, decoder, snr_db)])
             frame.write_parquet(path, compression="zstd")
             print(f"{decoder} at {snr_db} dB", flush=True)
     rows = rows_of(frame)

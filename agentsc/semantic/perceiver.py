@@ -14,15 +14,14 @@ from pydantic import Field
 
 from agentsc.semantic.budget import Budget
 from agentsc.semantic.channel import Heard, SymbolChannel
-from agentsc.semantic.receiver import Decoder, Receiver
+from agentsc.semantic.receiver import Decoder, Receiver, counted, segmented
 from envs.registry import Plugin
 from envs.scenery import CLASSES, FLOOR
 from policies.core import DiffusionCore
 from policies.scene.codec import ImageCodec
 from policies.scene.machine import MAP_CODEC, MapCodec
 from policies.scene.map_code import MapCode
-from policies.scene.model import Arrival, CodecRequest, SceneReply, SceneRequest
-from policies.scene.shipped import SEGMENTER
+from policies.scene.model import Arrival, CodecRequest
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -123,16 +122,14 @@ class Station:
 
     def look(self, rgb: Floats) -> tuple[Labels, Floats, Floats]:
         """Classes [B, H, W], their probabilities [B, classes, H, W] and features of images in [0, 1]."""
-        found: SceneReply = self.core.sample(
-            SceneRequest(SEGMENTER, _counted(rgb), (2.0 * rgb - 1.0).astype(np.float32))
-        )
+        found = segmented(self.core, 2.0 * rgb - 1.0)
         return found.labels, softmax(found.scores), found.features
 
     def encode_map(self, soft: Floats, snr_db: float, count: int) -> NDArray[np.complex128]:
         """Symbols [B, count] of class probabilities."""
         told = np.full(len(soft), snr_db, np.float32)
         x = (2.0 * soft - 1.0).astype(np.float32)
-        pairs = self.core.sample(CodecRequest(MAP_CODEC, _counted(x), "encode", x, told, count)).rows.astype(np.float64)
+        pairs = self.core.sample(CodecRequest(MAP_CODEC, counted(x), "encode", x, told, count)).rows.astype(np.float64)
         return np.asarray(pairs[..., 0] + 1j * pairs[..., 1])
 
     def decode_map(self, arrival: Arrival) -> Floats:
@@ -145,7 +142,7 @@ class Station:
         symbols = (np.stack([real, imaginary], axis=2) / whole[..., None]).astype(np.float32)
         variance = (noise / whole).astype(np.float32)
         request = CodecRequest(
-            MAP_CODEC, _counted(symbols), "decode", symbols, arrival.snr_db, symbols.shape[1], variance
+            MAP_CODEC, counted(symbols), "decode", symbols, arrival.snr_db, symbols.shape[1], variance
         )
         made: Floats = self.core.sample(request).rows
         return np.asarray(0.5 * (made + 1.0), np.float32)
@@ -263,8 +260,3 @@ def entropy_bits(soft: Floats) -> NDArray[np.float64]:
     """Mean entropy of a map's cells [B], bits per cell."""
     p = np.maximum(soft.astype(np.float64), 1e-12)
     return np.asarray(-(p * np.log2(p)).sum(axis=1).mean(axis=(1, 2)))
-
-
-def _counted(rows: NDArray) -> NDArray[np.uint64]:
-    """Keys of requests that draw nothing."""
-    return np.arange(len(rows), dtype=np.uint64)

@@ -20,9 +20,9 @@ from envs.registry import Plugin
 from policies.core import DiffusionCore
 from policies.networks.conditional import reception
 from policies.scene.codec import ImageCodec, estimate
-from policies.scene.model import Arrival, CodecRequest, Echoes, ImageReply, ImageRequest
+from policies.scene.model import Arrival, CodecRequest, Echoes, ImageReply, ImageRequest, SceneReply, SceneRequest
 from policies.scene.refine import RefineRequest
-from policies.scene.shipped import CODEC, PRIOR, REFINER
+from policies.scene.shipped import CODEC, PRIOR, REFINER, SEGMENTER
 
 Floats = NDArray[np.float32]
 NO_FACTS: Mapping[str, NDArray] = MappingProxyType({})
@@ -271,6 +271,12 @@ class SamplingDecoder(DrawingDecoder):
 def met_snr_db(arrival: Arrival) -> float:
     """Mean signal-to-noise ratio of the link, as the receiver knows it."""
     return float((arrival.snr_db if arrival.link_snr_db is None else arrival.link_snr_db)[0])
+
+
+def segmented(core: DiffusionCore, x: Floats) -> SceneReply:
+    """Class maps, scores and features of images [B, *shape] in [−1, 1], as the segmenter sees them."""
+    found: SceneReply = core.sample(SceneRequest(SEGMENTER, counted(x), x.astype(np.float32)))
+    return found
 
 
 def counted(rows: NDArray) -> NDArray[np.uint64]:

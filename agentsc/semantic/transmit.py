@@ -19,7 +19,7 @@ from agentsc.experiment.versions import versions
 from agentsc.semantic import DECODERS, quality
 from agentsc.semantic.channel import PREFIX, Csi, Reference, SymbolChannel
 from agentsc.semantic.picture import heat, received_alone, side_by_side
-from agentsc.semantic.receiver import Decoder, Receiver
+from agentsc.semantic.receiver import Decoder, Receiver, segmented
 from agentsc.semantic.source import REFERENCE_SEED, Source, of_file, of_scenes
 from envs import camera, keyed
 from envs.camera import View
@@ -27,8 +27,7 @@ from envs.errors import ConfigError
 from envs.scenery import CLASSES, TRAINED
 from policies.core import DiffusionCore
 from policies.scene.files import fingerprints
-from policies.scene.model import SceneReply, SceneRequest
-from policies.scene.shipped import SEGMENTER, scene_core
+from policies.scene.shipped import scene_core
 
 SCHEMA = 1
 FULL_QUALITY_CBR = "1/12"
@@ -225,13 +224,13 @@ def _understood(
     core: DiffusionCore, source: Source, made: NDArray[np.float32], rows: dict[str, NDArray]
 ) -> dict[str, Any]:
     """What a machine still understands: mIoU of the segmented images, and FD-task with its floor."""
-    heard = _look(core, made)
+    heard = segmented(core, 2.0 * made - 1.0)
     if source.labels is None:
         maps = unmeasured("nobody knows the true map of a picture")
         return {"miou": maps, "miou_sent": maps} | dict.fromkeys(
             ("fd_task", "fd_task_floor"), unmeasured("the tiles of one picture are no sample of scenes")
         )
-    sent = _look(core, source.rgb)
+    sent = segmented(core, 2.0 * source.rgb - 1.0)
     rows["miou"] = quality.miou(heard.labels, source.labels, len(CLASSES))
     rows["miou_sent"] = quality.miou(sent.labels, source.labels, len(CLASSES))
     found = {name: mean(rows[name], "no images") for name in ("miou", "miou_sent")}
@@ -240,19 +239,11 @@ def _understood(
         return found | {"fd_task": few, "fd_task_floor": few}
     about = source.about
     other = camera.bank(REFERENCE_SEED, len(made), made.shape[-1], about["view"], about["families"]).rgb
-    real = _look(core, other).features
+    real = segmented(core, 2.0 * other - 1.0).features
     return found | {
         "fd_task": quality.frechet_metric(heard.features, real),
         "fd_task_floor": quality.frechet_metric(sent.features, real),
     }
-
-
-def _look(core: DiffusionCore, rgb: NDArray[np.float32]) -> SceneReply:
-    """Maps and features of images in [0, 1]."""
-    found: SceneReply = core.sample(
-        SceneRequest(SEGMENTER, np.arange(len(rgb), dtype=np.uint64), (2.0 * rgb - 1.0).astype(np.float32))
-    )
-    return found
 
 
 def _write(

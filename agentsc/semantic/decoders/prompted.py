@@ -14,13 +14,12 @@ from scipy.ndimage import center_of_mass, label
 from agentsc.semantic import DECODERS, channel_code
 from agentsc.semantic.channel import Heard, SymbolChannel
 from agentsc.semantic.detection import objects
-from agentsc.semantic.receiver import Decoded, DrawingDecoder, Floats, Receiver, arrival_of, counted
+from agentsc.semantic.receiver import Decoded, DrawingDecoder, Floats, Receiver, arrival_of, segmented
 from envs import scene_graph
 from envs.errors import ConfigError
 from envs.scenery import AGENT, CLASSES, GOAL, TRAIL
-from policies.scene.model import Arrival, ImageReply, SceneReply, SceneRequest
+from policies.scene.model import Arrival, ImageReply
 from policies.scene.paint import PAINTER, PaintRequest
-from policies.scene.shipped import SEGMENTER
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -71,7 +70,7 @@ class PromptedDecoder(DrawingDecoder):
             raise ConfigError(f"cbr must be at least {least:.4g} with decoder prompted, one plane is for the prompt")
         room = channel_code.plan("capacity", plane, snr_db, 0.0)
         bounds = (0.0, 0.0, float(x.shape[-1]), float(x.shape[-2]))
-        prompts = [prompt(labels, bounds, room.bits) for labels in self._look(receiver, x).labels]
+        prompts = [prompt(labels, bounds, room.bits) for labels in segmented(receiver.core, x).labels]
         # Whether bits arrive hangs on gains and noise alone: any symbols of that energy show it. Uses that no rate of
         # the codec fills carry nothing.
         symbols = np.ones((len(x), count), np.complex128)
@@ -83,7 +82,7 @@ class PromptedDecoder(DrawingDecoder):
 
     def draw(self, receiver: Receiver, arrival: Any, keys: Sequence[NDArray[np.uint64]]) -> list[ImageReply]:
         image = receiver.decode(arrival.arrival)
-        scores = self._look(receiver, image).scores
+        scores = segmented(receiver.core, image).scores
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         guide = np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
         bounds = (0.0, 0.0, float(image.shape[-1]), float(image.shape[-2]))
@@ -102,10 +101,6 @@ class PromptedDecoder(DrawingDecoder):
 
     def least_error(self, receiver: Receiver, arrival: Any, reply: ImageReply) -> Floats:
         return receiver.decode(arrival.arrival)
-
-    def _look(self, receiver: Receiver, x: Floats) -> SceneReply:
-        found: SceneReply = receiver.core.sample(SceneRequest(SEGMENTER, counted(x), x.astype(np.float32)))
-        return found
 
 
 def prompt(labels: Labels, bounds: Sequence[float], bits: int) -> tuple[bytes, int]:

@@ -15,14 +15,14 @@ from agentsc.semantic.channel import Heard, SymbolChannel
 from agentsc.semantic.channel_code import Code
 from agentsc.semantic.decoders.separation import Delivered, Separation, plain
 from agentsc.semantic.perceiver import one_hot
-from agentsc.semantic.receiver import Decoded, Decoder, Floats, Receiver, code_facts, counted
+from agentsc.semantic.receiver import Decoded, Decoder, Floats, Receiver, code_facts, counted, segmented
 from agentsc.semantic.seeded import Drafts, Layout, Packed
 from envs import keyed
 from envs.scenery import CLASSES
 from policies.scene.map_code import MapModel, MapRequest
-from policies.scene.model import ImageReply, SceneRequest
+from policies.scene.model import ImageReply
 from policies.scene.paint import PAINTER, PaintRequest
-from policies.scene.shipped import MAPS, SEGMENTER, TRANSFORM
+from policies.scene.shipped import MAPS, TRANSFORM
 
 PLAIN = Separation.model_validate({})
 """The code that is fallen back on."""
@@ -305,5 +305,5 @@ def ladder(bits: int, first: float) -> list[int]:
 
 def look(receiver: Receiver, x: Floats) -> NDArray[np.uint8]:
     """The maps [B, size, size] of images in [−1, 1] as the segmenter sees them."""
-    found: NDArray[np.uint8] = receiver.core.sample(SceneRequest(SEGMENTER, counted(x), x.astype(np.float32))).labels
+    found: NDArray[np.uint8] = segmented(receiver.core, x).labels
     return found
