@@ -87,6 +87,9 @@ def test_several_draws_say_how_sure_they_are(weights: dict[str, Path], tmp_path:
     assert np.square(pixels).mean(axis=(1, 2)) == pytest.approx(rows["expected_mse"], rel=1e-4)
     with Image.open(out / "expected-error.png") as shown, Image.open(out / "side-by-side.png") as beside:
         assert shown.size == (96, 64) and beside.size[0] > 3 * beside.size[1], "sent, received, expected, error"
+        tile = np.asarray(shown, np.float64).mean(axis=2)[:32, :32]
+    most, least = (np.unravel_index(find(pixels[0]), (32, 32)) for find in (np.argmax, np.argmin))
+    assert tile[most] > tile[least], "bright where an error is expected"
     for number, alone in enumerate(("sdedit:steps=4", "sdedit:steps=4,samples=2,dial=0.5")):
         folder = tmp_path / str(number)
         made = agentsc.transmit(scene=3, images=1, decoder=alone, weights=weights, out=folder)
